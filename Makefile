@@ -1,0 +1,78 @@
+# What can be done here? `make help` lists it. Set-up is part of each target, and done once.
+
+PYTHON ?= python3
+PORT := 8080
+STORE := .crossbar/principals.db
+MANAGE := python manage.py
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHONWARNINGS ?= ignore
+
+.DEFAULT_GOAL := help
+.PHONY: help crossbar clients clients-function demo keys test fuzz lint clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
+
+crossbar: $(STORE) ## start the node, until Ctrl-C
+	@python node.py
+
+clients: $(STORE) ## log in with good and with bad credentials (the node must be running)
+	MYTICKET="secret123" python client.py client1
+	MYTICKET="wrongpassword" python client.py client1 --expect com.example.invalid_ticket
+	python client.py --key .keys/client01.key
+	python client.py --key .keys/client01-bad.key --expect com.example.no_such_user
+
+clients-function: $(STORE) ## the same at the door where the checks are called as functions
+	MYTICKET="secret123" python client.py client1 --url ws://localhost:$(PORT)/ws-function
+	MYTICKET="wrongpassword" python client.py client1 --url ws://localhost:$(PORT)/ws-function --expect com.example.invalid_ticket
+	python client.py --key .keys/client01.key --url ws://localhost:$(PORT)/ws-function
+	python client.py --key .keys/client01-bad.key --url ws://localhost:$(PORT)/ws-function --expect com.example.no_such_user
+
+demo: $(STORE) ## all in one: start the node, run the clients at both doors, stop the node
+	@python node.py $(MAKE) --no-print-directory clients clients-function
+
+keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
+
+test: .venv/dev $(STORE) lint ## run all the tests
+	@pytest
+
+fuzz: .venv/dev ## attack the checks with 10,000 random claims
+	@HYPOTHESIS_PROFILE=fuzz pytest tests/test_fuzz.py
+
+lint: .venv/dev
+	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
+
+clean: ## remove what the other targets made
+	rm -rf .venv .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
+	find .crossbar -mindepth 1 ! -name '*.json' -delete
+
+# The demo's principals. An operator would type the same commands.
+$(STORE): .venv/run .keys/client01.key .keys/client01-bad.key
+	@echo "Adding the demo's principals ..."
+	@rm -f $@.new*
+	@$(MANAGE) --database $@.new add client1 --realm realm1 --role frontend
+	@MYTICKET="secret123" $(MANAGE) --database $@.new ticket client1 --from-env MYTICKET 2>/dev/null
+	@$(MANAGE) --database $@.new add client01@example.com --realm devices --role device --extra '{"foo": 23}'
+	@$(MANAGE) --database $@.new key client01@example.com .keys/client01.key.pub 2>/dev/null
+	@$(MANAGE) --database $@.new add client02@example.com --realm devices --role device --extra '{"foo": 42, "bar": "baz"}'
+	@for key in 1 2; do \
+		$(MANAGE) --database $@.new key client02@example.com $$($(MANAGE) keygen .keys/thrown-away.key) 2>/dev/null && \
+		rm .keys/thrown-away.key .keys/thrown-away.key.pub || exit 1; \
+	done
+	@mv $@.new $@
+
+.keys/%.key: | .venv/run
+	@$(MANAGE) keygen $@ >/dev/null
+
+.venv/run: requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Python 3.11 or newer is needed: try \`make PYTHON=python3.12 ...\`" >&2; exit 1; }
+	@echo "Setting up .venv (once, a minute or two) ..."
+	@$(PYTHON) -m venv .venv
+	@python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	@touch $@
+
+.venv/dev: .venv/run requirements-dev.txt
+	@echo "Setting up the tools for tests (once) ..."
+	@python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.txt
+	@touch $@

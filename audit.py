@@ -1,0 +1,73 @@
+"""What happened at the door? One JSON object a line, in a file that only its owner reads, rotated by size.
+
+Schema, in this order; what doesn't apply is left out:
+
+========== ===========================================================================================================
+time       when it was decided, ISO 8601, UTC
+outcome    accepted, challenged (cryptosign: the router checks the proof next), refused, malformed, throttled,
+           unavailable; and of live sessions: joined, left, ended
+reason     for our eyes only: the true reason of a refusal, of a failure, or of a session's end
+method     ticket or cryptosign
+claimed    the authid that the client claims, or its public key
+authid     the principal that was found
+credential the id of its credential
+realm      of the principal that was found, or of the live session
+peer       address of the client
+session    the session id that the client gets if it joins
+duration   seconds from the attempt to the answer
+reference  what an ``unavailable`` client was told, to find this line by
+========== ===========================================================================================================
+
+No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LONGEST` characters and escaped to ASCII.
+"""
+
+import functools
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from twisted.logger import FileLogObserver, LogEvent, Logger
+from twisted.python.logfile import LogFile
+
+LONGEST = 160  # characters of one string in a record
+ROTATE = 10_000_000  # bytes after which a new file is begun
+KEEP = 10  # files to keep beside the current one
+
+
+class Audit:
+    """Writes records. Get one from :func:`open_audit`: two writers of one file in a process would rotate it twice."""
+
+    def __init__(self, path: str) -> None:
+        """Open or make the file at `path`.
+
+        :raises OSError: if that can't be done.
+        """
+        file = LogFile(Path(path).name, str(Path(path).parent), rotateLength=ROTATE, defaultMode=0o600, maxRotatedFiles=KEEP)
+        self._logger = Logger(namespace="audit", observer=FileLogObserver(file, _line))
+
+    def record(self, outcome: str, **fields: Any) -> None:
+        """Write one record; fields that are None are left out.
+
+        :raises OSError: if it can't be written.
+        """
+        self._logger.info("{outcome}", outcome=outcome, fields=fields)
+
+
+def _line(event: LogEvent) -> str:
+    record = {"time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds")}
+    record["outcome"] = event["outcome"]
+    record |= {name: _short(value) for name, value in event["fields"].items() if value is not None}
+    return json.dumps(record) + "\n"
+
+
+def _short(value: Any) -> Any:
+    if isinstance(value, str) and len(value) > LONGEST:
+        return value[:LONGEST] + "…"
+    return value
+
+
+@functools.cache
+def open_audit(path: str) -> Audit:
+    """The one writer of the file at `path` in this process."""
+    return Audit(path)

@@ -1,0 +1,112 @@
+"""Who are you? The router asks this file, for each client that wants to join.
+
+A login comes here from the router (``.crossbar/config.json`` says how), passes the guard (``guard.py``), is looked up in
+the store (``principals.py``), and goes back as the principal's realm, authid, role and extra. The two checks below are
+all there is to it; the rest of the file hands them to the router in its two ways, ``dynamic`` and ``function``.
+"""
+
+import functools
+from typing import Any
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.types import ComponentConfig, SessionDetails
+from twisted.internet import reactor
+
+from audit import open_audit
+from claims import Claim, Origin
+from guard import Answer, Guard, Procedure, Refused
+from principals import ACTIVE, Credential, Principals
+from settings import Settings
+
+
+class Checks:
+    """The two questions. Each returns the principal, or raises :class:`guard.Refused` with the reason."""
+
+    def __init__(self, principals: Principals) -> None:
+        self._principals = principals
+
+    async def ticket(self, claim: Claim, origin: Origin) -> Answer:
+        """WAMP-ticket: the client has sent its secret, and we decide."""
+        return principal(admit(claim, await self._principals.by_ticket(claim.authid or "", claim.ticket)))
+
+    async def cryptosign(self, claim: Claim, origin: Origin) -> Answer:
+        """WAMP-cryptosign: the client has shown a public key, and proven nothing yet. The router will have it sign a
+        challenge, and check the signature with the key in our answer: so that is the stored one."""
+        credential = admit(claim, await self._principals.by_key(claim.pubkey))
+        return {**principal(credential), "pubkey": credential.verifier}
+
+
+def admit(claim: Claim, credential: Credential | None) -> Credential:
+    """Pin the client to what the store says. A claim may leave realm and authid open, but not contradict the store.
+
+    :raises Refused: with the true reason, which the guard keeps from the client.
+    """
+    if credential is None:
+        raise Refused("no such credential")
+    found = {"authid": credential.authid, "realm": credential.realm, "credential": credential.id}
+    if credential.state != ACTIVE:
+        raise Refused(credential.state, **found)
+    if claim.realm not in (None, credential.realm):
+        raise Refused("claims another realm", **found)
+    if claim.authid not in (None, credential.authid):
+        raise Refused("claims another authid", **found)
+    return credential
+
+
+def principal(credential: Credential) -> Answer:
+    """The answer to the router: everything is from the store. The client finds `extra` in its authextra."""
+    return {
+        "realm": credential.realm,
+        "authid": credential.authid,
+        "role": credential.role,
+        "extra": {**credential.extra, "credential": credential.id},
+    }
+
+
+@functools.cache
+def open_door(settings: Settings) -> dict[str, Procedure]:
+    """The guarded checks by method. In one process, the same settings give the same door, with one throttle.
+
+    :raises database.StoreError: if the store can't be opened.
+    :raises OSError: if the audit file can't be opened.
+    """
+    guard = Guard(reactor, settings, open_audit(settings.audit))
+    checks = Checks(Principals(settings.database, reactor))
+    return {"ticket": guard.wrap("ticket", checks.ticket), "cryptosign": guard.wrap("cryptosign", checks.cryptosign)}
+
+
+class Authenticator(ApplicationSession):
+    """The ``dynamic`` way: a component that registers the checks as procedures, which the router calls."""
+
+    PREFIX = "com.example.authenticate."
+
+    @staticmethod
+    def check_config(personality: Any, extra: dict[str, Any]) -> None:
+        """Called by Crossbar.io before it starts the component; what this raises stops the node."""
+        Settings.from_config(extra)
+
+    def __init__(self, config: ComponentConfig) -> None:
+        super().__init__(config)
+        self._door = open_door(Settings.from_config(config.extra))
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        """Register, or leave: a node whose door has no keeper must not come up."""
+        try:
+            for method, procedure in self._door.items():
+                await self.register(procedure, self.PREFIX + method)
+        except Exception:
+            self.leave()
+            raise
+
+    def onUserError(self, fail: Any, msg: str) -> None:
+        """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already."""
+
+
+def create_ticket(config: dict[str, Any], controller: Any) -> Procedure:
+    """The ``function`` way, for WAMP-ticket: the router calls what this returns, without a detour over WAMP."""
+    return open_door(Settings.from_config(config))["ticket"]
+
+
+def create_cryptosign(config: dict[str, Any], controller: Any) -> Procedure:
+    """The ``function`` way, for WAMP-cryptosign."""
+    return open_door(Settings.from_config(config))["cryptosign"]

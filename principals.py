@@ -1,0 +1,222 @@
+"""Whom do we know? The reading half of the store, as the node uses it.
+
+One login is one query, answered in a thread, so the reactor never waits. Nothing is cached: what an operator writes
+(``registry.py``) holds from the next login on. To put your own store in this one's place, write a class with the four
+methods of :class:`Principals`; nobody else in the node touches the database.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any
+
+import nacl.exceptions
+import nacl.pwhash
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred
+from twisted.internet.threads import deferToThreadPool
+from twisted.python.threadpool import ThreadPool
+
+import database
+
+READERS = 4  # threads, each with a connection of its own
+HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
+WAITING = 64  # Argon2id checks that may wait for one of these
+ACTIVE = "active"
+
+# The one place that decides whether a credential counts, by the store's clock.
+STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revoked'
+                 WHEN c.expires <= {database.NOW} THEN 'expired'
+                 WHEN c.not_before > {database.NOW} THEN 'not yet'
+                 ELSE '{ACTIVE}' END"""
+LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.kind, c.verifier, {STATE}, c.expires
+             FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
+BY_ID = LOOKUP + "c.id = ?"
+BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
+BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
+ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
+CHANGES = "SELECT seq, authid, credential FROM change WHERE seq > ? ORDER BY seq"
+LAST_CHANGE = "SELECT COALESCE(MAX(seq), 0) FROM change"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential together with the principal whose it is, as both stand now."""
+
+    authid: str
+    realm: str
+    role: str
+    extra: dict[str, Any]
+    id: str
+    kind: str  # key, ticket (made by manage.py) or chosen (a ticket that a person made up)
+    verifier: str = field(repr=False)
+    state: str  # active, not yet, expired or revoked
+    expires: float | None  # seconds since 1970
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> "Credential":
+        """Make one from a row of :data:`LOOKUP`."""
+        authid, realm, role, extra, *rest = row
+        return cls(authid, realm, role, json.loads(extra), *rest)
+
+
+class Busy(Exception):
+    """More chosen tickets wait to be checked than the queue holds."""
+
+
+class Principals:
+    """The store as the node sees it: four questions, each answered by a Deferred or coroutine.
+
+    All of them raise :class:`database.StoreError` while the store can't be read, and work again once it can.
+    """
+
+    def __init__(self, path: str, reactor: Any) -> None:
+        """Open the store at `path`.
+
+        :raises database.StoreError: if it can't be opened; better now than at the first login.
+        """
+        database.connect(path).close()
+        self._path = path
+        self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
+        self._pool.start()
+        self._hashing = _Hashing(reactor)
+        reactor.addSystemEventTrigger("during", "shutdown", self.close)
+
+    def close(self) -> None:
+        """Stop the threads. Safe to call twice."""
+        if self._pool.running:
+            self._pool.close()
+            self._hashing.close()
+
+    def by_key(self, pubkey: str) -> "Deferred[Credential | None]":
+        """The credential of the public key `pubkey` (64 lower-case hexadecimal digits), or None."""
+        return self._ask(_by_key, pubkey)
+
+    async def by_ticket(self, authid: str, ticket: str) -> Credential | None:
+        """The credential of `authid` that `ticket` opens, or None.
+
+        With chosen tickets in the store, every "no" costs one Argon2id check, also for an authid that nobody has:
+        otherwise the time it takes would tell a stranger which authids exist.
+
+        :raises Busy: if too many checks are waiting.
+        """
+        found, chosen, decoy = await self._ask(_by_ticket, authid, ticket)
+        if found:
+            return found
+        for candidate in chosen:
+            if await self._hashing.verify(candidate.verifier, ticket):
+                return candidate
+        if decoy:
+            await self._hashing.verify(DECOY, ticket)
+        return None
+
+    def by_id(self, credential: str) -> "Deferred[Credential | None]":
+        """The credential with the id `credential`, or None if it or its principal was removed."""
+        return self._ask(_by_id, credential)
+
+    def changes(self, since: int | None) -> "Deferred[tuple[int, list[tuple[str, str | None]]]]":
+        """What was revoked, removed or rescheduled after the point `since`; None asks for just the present point.
+
+        :returns: the point reached, and (authid, credential id) pairs; an id of None means all of the principal's.
+        """
+        return self._ask(_changes, since)
+
+    def _ask(self, question: Any, *args: Any) -> "Deferred[Any]":
+        return self._pool.runWithConnection(self._answer, question, *args)
+
+    def _answer(self, connection: Any, question: Any, *args: Any) -> Any:
+        """Runs in a thread. A connection that failed once isn't used again."""
+        try:
+            with database.sentences(self._path):
+                return question(connection, *args)
+        except BaseException:
+            connection.spoil()
+            raise
+
+
+class _Pool(adbapi.ConnectionPool):
+    """One connection for each thread, opened anew when the store at the path isn't the one it was opened on."""
+
+    def connect(self) -> Any:
+        known = self.connections.get(self.threadID())
+        if known is not None and known.is_stale():
+            self.disconnect(known)
+        return super().connect()
+
+
+def _by_key(connection: Any, pubkey: str) -> Credential | None:
+    return _first(connection.execute(BY_KEY, (pubkey,)).fetchall())
+
+
+def _by_id(connection: Any, credential: str) -> Credential | None:
+    return _first(connection.execute(BY_ID, (credential,)).fetchall())
+
+
+def _first(rows: list[tuple[Any, ...]]) -> Credential | None:
+    return Credential.from_row(rows[0]) if rows else None
+
+
+def _by_ticket(connection: Any, authid: str, ticket: str) -> tuple[Credential | None, list[Credential], bool]:
+    digest = ticket_digest(ticket)
+    candidates = [Credential.from_row(row) for row in connection.execute(BY_TICKET, (authid, digest)).fetchall()]
+    chosen = []
+    for candidate in candidates:
+        if candidate.kind == "chosen":
+            chosen.append(candidate)
+        elif compare_digest(candidate.verifier, digest):
+            return candidate, [], False
+    decoy = not chosen and bool(connection.execute(ANY_CHOSEN).fetchall())
+    return None, chosen, decoy
+
+
+def _changes(connection: Any, since: int | None) -> tuple[int, list[tuple[str, str | None]]]:
+    if since is None:
+        return connection.execute(LAST_CHANGE).fetchone()[0], []
+    rows = connection.execute(CHANGES, (since,)).fetchall()
+    return (rows[-1][0] if rows else since), [(authid, credential) for _, authid, credential in rows]
+
+
+def ticket_digest(ticket: str) -> str:
+    """What is stored of a ticket that ``manage.py`` made: with 256 random bits, a plain SHA-256 can't be guessed."""
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def chosen_verifier(ticket: str) -> str:
+    """What is stored of a ticket that a person chose: Argon2id at libsodium's interactive setting. Takes some 80 ms."""
+    return nacl.pwhash.argon2id.str(
+        ticket.encode(), nacl.pwhash.argon2id.OPSLIMIT_INTERACTIVE, nacl.pwhash.argon2id.MEMLIMIT_INTERACTIVE
+    ).decode()
+
+
+def _verify_chosen(verifier: str, ticket: str) -> bool:
+    try:
+        return bool(nacl.pwhash.verify(verifier.encode(), ticket.encode()))
+    except nacl.exceptions.InvalidkeyError:
+        return False
+
+
+DECOY = chosen_verifier(os.urandom(32).hex())  # opened by no ticket
+
+
+class _Hashing:
+    """Argon2id in threads of its own, so that it neither stalls the reactor nor delays the lookups."""
+
+    def __init__(self, reactor: Any) -> None:
+        self._reactor = reactor
+        self._threads = ThreadPool(minthreads=0, maxthreads=HASHERS, name="argon2id")
+        self._threads.start()
+        self._unfinished = 0
+
+    def close(self) -> None:
+        self._threads.stop()
+
+    async def verify(self, verifier: str, ticket: str) -> bool:
+        if self._unfinished >= HASHERS + WAITING:
+            raise Busy("too many chosen tickets are waiting to be checked")
+        self._unfinished += 1
+        try:
+            return await deferToThreadPool(self._reactor, self._threads, _verify_chosen, verifier, ticket)
+        finally:
+            self._unfinished -= 1

@@ -1,0 +1,241 @@
+"""Who is let in, and who no longer? The writing half of the store, as the operator's command line uses it.
+
+Each function is one transaction: done, or refused with a sentence and nothing changed. The node reads what is written
+here at the next login (``principals.py``), and looks twice a second for what was taken back (the table ``change``).
+"""
+
+import json
+import secrets
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import names
+from database import NOW, Connection, sentences, writing
+from principals import ACTIVE, STATE
+
+MAX_CHOSEN = 2  # chosen tickets of a principal: one and its successor, for each may cost a login some 80 ms
+VERIFIERS = {  # what is stored of each kind of credential
+    "key": names.safe_pubkey,
+    "ticket": names.sha256,
+    "chosen": names.argon2id,
+}
+ADD_CHANGE = "INSERT INTO change SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
+PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
+                FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
+CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.not_before, c.expires, c.revoked, {STATE}
+                  FROM credential c JOIN principal p ON p.authid = c.authid WHERE c.authid = ? ORDER BY c.id"""
+TIMES = ("not_before", "expires", "revoked")
+
+Record = dict[str, Any]  # a principal or credential as show, export and import have it; times in ISO 8601, UTC
+
+
+class Refused(Exception):
+    """What was asked for can't be done. The text is a sentence for the operator."""
+
+
+def now(connection: Connection) -> float:
+    """The store's clock, in seconds since 1970."""
+    with sentences(connection.path):
+        return float(connection.execute(f"SELECT {NOW}").fetchone()[0])
+
+
+def add(connection: Connection, principal: Record) -> None:
+    """Add a principal: authid, realm, role and extra.
+
+    :raises names.Malformed: if one of them can't be stored.
+    :raises Refused: if there is such a principal.
+    """
+    with writing(connection):
+        _add(connection, principal)
+
+
+def remove(connection: Connection, authid: str) -> None:
+    """Forget a principal and all its credentials.
+
+    :raises Refused: here and below, if there is no such principal or credential.
+    """
+    with writing(connection):
+        _require(connection, authid)
+        connection.execute("DELETE FROM principal WHERE authid = ?", (authid,))
+        connection.execute(ADD_CHANGE, (authid, None))
+
+
+def add_credential(connection: Connection, authid: str, credential: Record) -> str:
+    """Give a principal a credential: kind and verifier, and if there are any label, not_before and expires.
+
+    :returns: its id.
+    :raises names.Malformed: if the verifier or the label can't be stored.
+    :raises Refused: for a key that somebody has, an expiry that is past, or a third chosen ticket.
+    """
+    with writing(connection):
+        _require(connection, authid)
+        return _add_credential(connection, authid, credential)
+
+
+def rotate(connection: Connection, authid: str, old: str, successor: Record, overlap: float) -> str:
+    """Add a successor to the credential with the id `old`, which runs out `overlap` seconds from now.
+
+    :returns: the successor's id.
+    """
+    with writing(connection):
+        known = _require_credential(connection, authid, old)
+        if known["state"] != ACTIVE:
+            raise Refused(f"credential {old} is {known['state']}: add a new one instead")
+        added = _add_credential(connection, authid, {"label": known["label"], **successor})
+        ends = now(connection) + overlap
+        later = "UPDATE credential SET expires = ? WHERE id = ? AND (expires IS NULL OR expires > ?)"
+        connection.execute(later, (ends, old, ends))
+        connection.execute(ADD_CHANGE, (authid, old))
+        return added
+
+
+def revoke(connection: Connection, authid: str, credential: str | None = None) -> None:
+    """Withdraw a credential, or with None the principal, from now on."""
+    with writing(connection):
+        if credential is None:
+            _require(connection, authid)
+            connection.execute(f"UPDATE principal SET revoked = {NOW} WHERE authid = ? AND revoked IS NULL", (authid,))
+        else:
+            _require_credential(connection, authid, credential)
+            connection.execute(f"UPDATE credential SET revoked = {NOW} WHERE id = ? AND revoked IS NULL", (credential,))
+        connection.execute(ADD_CHANGE, (authid, credential))
+
+
+def restore(connection: Connection, authid: str) -> None:
+    """Take the revocation of a principal back. Credentials that were withdrawn one by one stay withdrawn."""
+    with writing(connection):
+        if _require(connection, authid)["state"] == ACTIVE:
+            raise Refused(f"{authid} isn't revoked")
+        connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
+
+
+def principals(connection: Connection) -> Iterator[Record]:
+    """All principals in the order of their authids, each with the number of its credentials."""
+    with sentences(connection.path):
+        for row in connection.execute(PRINCIPALS + " GROUP BY p.authid ORDER BY p.authid"):
+            yield _principal(row)
+
+
+def show(connection: Connection, authid: str) -> Record:
+    """One principal with its credentials."""
+    with sentences(connection.path):
+        return {**_require(connection, authid), "credentials": _credentials(connection, authid)}
+
+
+def export(connection: Connection) -> Iterator[Record]:
+    """Each principal with its credentials, all from one moment."""
+    with sentences(connection.path):
+        connection.execute("BEGIN")
+        try:
+            for (authid,) in connection.execute("SELECT authid FROM principal ORDER BY authid").fetchall():
+                yield show(connection, authid)
+        finally:
+            connection.execute("ROLLBACK")
+
+
+def load(connection: Connection, lines: Iterable[bytes]) -> int:
+    """Add the principals that :func:`export` wrote, one JSON object a line: all or none.
+
+    :returns: how many.
+    :raises Refused: with the number of the line that can't be added, and why.
+    """
+    number = 0
+    with writing(connection):
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                _add(connection, record)
+                for credential in record.get("credentials", ()):
+                    _add_credential(connection, record["authid"], credential, past=True)
+            except (Refused, names.Malformed) as error:
+                raise Refused(f"line {number}: {error}; nothing was imported") from None
+            except (ValueError, LookupError, TypeError, AttributeError):
+                raise Refused(f"line {number} isn't a principal as `export` writes it; nothing was imported") from None
+    return number
+
+
+def _add(connection: Connection, principal: Record) -> None:
+    authid = names.authid(principal["authid"])
+    row = (authid, names.realm(principal["realm"]), names.role(principal["role"]))
+    extra = json.dumps(names.extra(principal.get("extra", {})))
+    if connection.execute("SELECT 1 FROM principal WHERE authid = ?", (authid,)).fetchone():
+        raise Refused(f"there is a principal {authid} already")
+    connection.execute("INSERT INTO principal VALUES (?, ?, ?, ?, ?)", (*row, extra, seconds(principal.get("revoked"))))
+
+
+def _add_credential(connection: Connection, authid: str, credential: Record, past: bool = False) -> str:
+    """Add a credential to a principal that exists. With `past`, as in an import, it may have run out already."""
+    kind = credential["kind"]
+    verifier = VERIFIERS[kind](credential["verifier"])
+    not_before, expires, revoked = (seconds(credential.get(name)) for name in TIMES)
+    if expires is not None and not past and expires <= now(connection):
+        raise Refused("the expiry is in the past")
+    if expires is not None and not_before is not None and expires <= not_before:
+        raise Refused("the credential would run out before it begins to count")
+    if owner := connection.execute("SELECT authid FROM credential WHERE verifier = ?", (verifier,)).fetchone():
+        raise Refused(f"this {kind} is registered already, for {owner[0]}")
+    if kind == "chosen":
+        _make_room(connection, authid)
+    identifier = names.credential(credential.get("id") or secrets.token_hex(8))
+    row = (identifier, authid, kind, verifier, names.label(credential.get("label", "")), not_before, expires, revoked)
+    connection.execute("INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    return identifier
+
+
+def _make_room(connection: Connection, authid: str) -> None:
+    """Drop chosen tickets that no longer count: each one kept would cost every wrong guess another Argon2id check."""
+    chosen = [known for known in _credentials(connection, authid) if known["kind"] == "chosen"]
+    for known in chosen:
+        if known["state"] in ("revoked", "expired"):
+            connection.execute("DELETE FROM credential WHERE id = ?", (known["id"],))
+            chosen = [other for other in chosen if other is not known]
+    if len(chosen) >= MAX_CHOSEN:
+        raise Refused(f"{authid} has {MAX_CHOSEN} chosen tickets already: revoke one first")
+
+
+def _require(connection: Connection, authid: str) -> Record:
+    row = connection.execute(PRINCIPALS + " WHERE p.authid = ? GROUP BY p.authid", (authid,)).fetchone()
+    if row is None:
+        raise Refused(f"there is no principal {authid}")
+    return _principal(row)
+
+
+def _principal(row: tuple[Any, ...]) -> Record:
+    authid, realm, role, extra, revoked, credentials = row
+    state = ACTIVE if revoked is None else "revoked"
+    record = {"authid": authid, "realm": realm, "role": role, "extra": json.loads(extra), "state": state}
+    return {**record, "revoked": iso(revoked), "credentials": credentials}
+
+
+def _require_credential(connection: Connection, authid: str, credential: str) -> Record:
+    _require(connection, authid)
+    for known in _credentials(connection, authid):
+        if known["id"] == credential:
+            return known
+    raise Refused(f"{authid} has no credential {credential}: `python manage.py show {authid}` lists them")
+
+
+def _credentials(connection: Connection, authid: str) -> list[Record]:
+    columns = ("id", "kind", "verifier", "label", *TIMES, "state")
+    records = [dict(zip(columns, row, strict=True)) for row in connection.execute(CREDENTIALS, (authid,)).fetchall()]
+    return [{**record, **{name: iso(record[name]) for name in TIMES}} for record in records]
+
+
+def iso(moment: float | None) -> str | None:
+    """Seconds since 1970 as ISO 8601 in UTC."""
+    return None if moment is None else datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+
+
+def seconds(moment: str | None) -> float | None:
+    """ISO 8601 as seconds since 1970; without an offset it means UTC.
+
+    :raises names.Malformed: if it is no such time.
+    """
+    if moment is None:
+        return None
+    try:
+        parsed = datetime.fromisoformat(moment)
+        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        raise names.Malformed("a time is written like 2030-12-31T23:59:59Z") from None

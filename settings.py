@@ -1,0 +1,64 @@
+"""What can be set? The ``extra`` of the authenticator component, and the ``config`` of the function-type factories.
+
+Everything has a default that is fit for a demo on loopback. An unknown name or a value of the wrong type stops the node.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from ipaddress import ip_address
+from typing import Any, get_args, get_origin
+
+BY_THE_ROUTER = ("cbdir",)  # what Crossbar.io adds to a component's extra
+
+
+class SettingsError(ValueError):
+    """The configuration is wrong. The text says where, and what is expected."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How the door is kept. Paths are relative to the node directory, ``.crossbar``."""
+
+    database: str = "principals.db"
+    audit: str = "audit.jsonl"
+    refusal_delay: float = 0.25  # seconds from an attempt to a "no", whatever the cause
+    deadline: float = 5.0  # seconds after which an attempt that has found no answer is given up
+    failures_at_once: int = 10  # for one (authid or public key, address) pair
+    failures_per_second: float = 1.0  # that come back to a pair
+    address_factor: int = 10  # times that for an address, whoever it claims to be
+    throttle_entries: int = 100_000  # pairs and addresses to remember
+    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any] | None) -> "Settings":
+        """Check what stands in the node's configuration.
+
+        :raises SettingsError: for an unknown name, a value of the wrong type, or one out of range.
+        """
+        given = {name: value for name, value in (config or {}).items() if name not in BY_THE_ROUTER}
+        known = {field.name: field.type for field in fields(cls)}
+        for name, value in given.items():
+            if name not in known:
+                raise SettingsError(f"unknown setting {name!r}: use one of {', '.join(known)}")
+            given[name] = _checked(name, value, known[name])
+        return cls(**given)
+
+
+def _checked(name: str, value: Any, kind: Any) -> Any:
+    if get_origin(kind) is tuple:
+        if not (isinstance(value, list) and all(isinstance(item, get_args(kind)[0]) for item in value)):
+            raise SettingsError(f"setting {name!r} must be a list of strings, not {json.dumps(value)}")
+        return tuple(_address(name, item) for item in value)
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
+    if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
+        raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+    return value
+
+
+def _address(name: str, value: str) -> str:
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise SettingsError(f"setting {name!r} must list IP addresses, not {json.dumps(value)}") from None
