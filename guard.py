@@ -182,7 +182,7 @@ class Guard:
 
     def _summarise(self) -> None:
         """A flood of refusals is one line in the log; the audit has each of them."""
-        self.log.warn("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
+        self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
         self._refusals = 0
 
     def _record(self, attempt: Attempt, outcome: str, **more: str | None) -> None:

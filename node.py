@@ -33,12 +33,12 @@ class Node:
     """A Crossbar.io node: a context manager that has it ready on entry and gone on exit."""
 
     def __init__(
-        self, directory: Path, config: str = "config.json", output: IO[Any] | None = None, loglevel: str = "warn"
+        self, directory: Path, config: str = "config.json", output: IO[Any] | None = None, loglevel: str = "error"
     ) -> None:
         """
         :param directory: the node directory, with the configuration file `config` in it.
         :param output: where its log goes; None: to ours.
-        :param loglevel: the router writes several lines about each login at ``info``.
+        :param loglevel: the router itself writes about every attempt at ``warn`` and ``info``, so that strangers could flood it.
         """
         self.directory = directory
         self._config = config
@@ -146,7 +146,7 @@ def _answers(port: int, tls: bool, path: str) -> bool:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--config", default="config.json", show_default=True, help="Which of the configurations in .crossbar.")
-@click.option("--loglevel", default="warn", show_default=True, help="How much the node writes: warn, info or debug.")
+@click.option("--loglevel", default="error", show_default=True, help="How much the node writes: error, warn, info or debug.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def main(config: str, loglevel: str, command: tuple[str, ...]) -> None:
     """Run the node: until Ctrl-C, or for as long as COMMAND takes."""

@@ -1,0 +1,135 @@
+"""A real node for the tests: booted on a free port of the loopback interface, with a store of its own."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from nacl.signing import SigningKey
+
+from node import Node
+
+HERE = Path(__file__).parent.parent
+CHOSEN, WRONG = "secret123", "wrongpassword"
+
+settings.register_profile("quick", max_examples=200, deadline=None)
+settings.register_profile("fuzz", max_examples=10_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
+
+
+def free_port() -> int:
+    """A port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class Bundle:
+    """A copy of the bundle's node, and the demo's principals in its store."""
+
+    directory: Path
+    config: str = "config.json"
+    port: int = field(default_factory=free_port)
+    device: SigningKey = field(default_factory=SigningKey.generate)
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws"
+
+    @property
+    def function_url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}/ws-function"
+
+    @property
+    def store(self) -> Path:
+        return self.directory / "principals.db"
+
+    @property
+    def log(self) -> str:
+        """What the node has written so far."""
+        return (self.directory / "node.log").read_text()
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit records so far."""
+        file = self.directory / "audit.jsonl"
+        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def manage(self, *args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run manage.py on this store, as an operator would."""
+        command = [sys.executable, str(HERE / "manage.py"), "--database", str(self.store), *args]
+        return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60, **options)
+
+    def client(self, *args: str, ticket: str | None = None, url: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run client.py against this node."""
+        environment = {**os.environ, **({"MYTICKET": ticket} if ticket else {})}
+        command = [sys.executable, str(HERE / "client.py"), "--url", url or self.url, *args]
+        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+
+    def write_config(self, changes: dict[str, Any]) -> None:
+        """Copy the configuration with another port and absolute paths, and settings of the authenticator on top."""
+        config = json.loads((HERE / ".crossbar" / self.config).read_text())
+        for worker in config["workers"]:
+            worker["options"]["pythonpath"] = [str(HERE)]
+            for component in worker.get("components", ()):
+                if component["classname"].startswith("authenticator."):
+                    component["extra"].update(changes)
+            for transport in worker.get("transports", ()):
+                transport["endpoint"]["port"] = self.port
+                for service in transport["paths"].values():
+                    if service["type"] == "static":
+                        service["directory"] = str(HERE / "web")
+                    for method in service.get("auth", {}).values():
+                        method.get("config", {}).update(changes)
+        (self.directory / self.config).write_text(json.dumps(config))
+
+    def add_principals(self) -> None:
+        """The demo's principals, as the Makefile adds them."""
+        self.manage("add", "client1", "--realm", "realm1", "--role", "frontend")
+        self.manage("ticket", "client1", "--from-env", "MYTICKET", env={**os.environ, "MYTICKET": CHOSEN})
+        self.manage("add", "client01@example.com", "--realm", "devices", "--role", "device", "--extra", '{"foo": 23}')
+        self.manage("key", "client01@example.com", bytes(self.device.verify_key).hex())
+
+    def device_key_file(self) -> Path:
+        """The device's private key, as a file for client.py."""
+        file = self.directory / "device.key"
+        file.write_bytes(bytes(self.device))
+        return file
+
+
+MakeBundle = Callable[..., Bundle]
+
+
+@pytest.fixture(scope="session")
+def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBundle]:
+    """Boot a node of its own for a test: ``make_bundle(**settings)``. All are stopped at the end of the run."""
+    nodes: list[Node] = []
+
+    def make(config: str = "config.json", start: bool = True, **settings: Any) -> Bundle:
+        bundle = Bundle(tmp_path_factory.mktemp("node"), config)
+        bundle.write_config(settings)
+        bundle.add_principals()
+        if start:
+            with (bundle.directory / "node.log").open("wb") as log:
+                node = Node(bundle.directory, config, output=log)
+                nodes.append(node)
+                node.start()
+        return bundle
+
+    yield make
+    for node in nodes:
+        node.stop()
+
+
+@pytest.fixture(scope="session")
+def bundle(make_bundle: MakeBundle) -> Bundle:
+    """One node for all tests that leave it as it was. Its throttle is wide open: they all come from one address."""
+    return make_bundle(failures_at_once=1_000_000, refusal_delay=0.05)
