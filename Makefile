@@ -1,14 +1,15 @@
 # What can be done here? `make help` lists it. Set-up is part of each target, and done once.
 
 PYTHON ?= python3
-PORT := 8080
 STORE := .crossbar/principals.db
+CERTS := .crossbar/certs/server.pem
+HARDENED := --url wss://localhost:8443/ws --ca .crossbar/certs/client.pem
 MANAGE := python manage.py
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help crossbar clients clients-function demo keys test fuzz lint clean
+.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs keys test fuzz lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -23,13 +24,29 @@ clients: $(STORE) ## log in with good and with bad credentials (the node must be
 	python client.py --key .keys/client01-bad.key --expect com.example.no_such_user
 
 clients-function: $(STORE) ## the same at the door where the checks are called as functions
-	MYTICKET="secret123" python client.py client1 --url ws://localhost:$(PORT)/ws-function
-	MYTICKET="wrongpassword" python client.py client1 --url ws://localhost:$(PORT)/ws-function --expect com.example.invalid_ticket
-	python client.py --key .keys/client01.key --url ws://localhost:$(PORT)/ws-function
-	python client.py --key .keys/client01-bad.key --url ws://localhost:$(PORT)/ws-function --expect com.example.no_such_user
+	MYTICKET="secret123" python client.py client1 --url ws://localhost:8080/ws-function
+	MYTICKET="wrongpassword" python client.py client1 --url ws://localhost:8080/ws-function --expect com.example.invalid_ticket
+	python client.py --key .keys/client01.key --url ws://localhost:8080/ws-function
+	python client.py --key .keys/client01-bad.key --url ws://localhost:8080/ws-function --expect com.example.no_such_user
+
+crossbar-hardened: $(STORE) $(CERTS) ## start the node behind TLS, with the fence, until Ctrl-C
+	@python node.py --config config-hardened.json
+
+clients-hardened: $(STORE) $(CERTS) ## the four clients over TLS, and two that are told what they lack
+	MYTICKET="secret123" python client.py client1 $(HARDENED)
+	MYTICKET="wrongpassword" python client.py client1 $(HARDENED) --expect com.example.invalid_ticket
+	python client.py --key .keys/client01.key $(HARDENED) --channel-binding tls-unique
+	python client.py --key .keys/client01-bad.key $(HARDENED) --channel-binding tls-unique --expect com.example.no_such_user
+	MYTICKET="secret123" python client.py client1 --expect com.example.tls_required
+	python client.py --key .keys/client01.key $(HARDENED) --expect com.example.channel_binding_required
+
+demo-hardened: $(STORE) $(CERTS) ## all in one: start the hardened node, run its clients, stop it
+	@python node.py --config config-hardened.json $(MAKE) --no-print-directory clients-hardened
 
 demo: $(STORE) ## all in one: start the node, run the clients at both doors, stop the node
 	@python node.py $(MAKE) --no-print-directory clients clients-function
+
+certs: $(CERTS) ## make a development CA and a certificate for localhost
 
 keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
 
@@ -39,12 +56,12 @@ test: .venv/dev $(STORE) lint ## run all the tests
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
 	@HYPOTHESIS_PROFILE=fuzz pytest tests/test_fuzz.py
 
-lint: .venv/dev
+lint: .venv/dev ## check style and types
 	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
 
 clean: ## remove what the other targets made
 	rm -rf .venv .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
-	find .crossbar -mindepth 1 ! -name '*.json' -delete
+	find .crossbar -mindepth 1 ! -name 'config*.json' -delete
 
 # The demo's principals. An operator would type the same commands.
 $(STORE): .venv/run .keys/client01.key .keys/client01-bad.key
@@ -63,6 +80,10 @@ $(STORE): .venv/run .keys/client01.key .keys/client01-bad.key
 
 .keys/%.key: | .venv/run
 	@$(MANAGE) keygen $@ >/dev/null
+
+$(CERTS): | .venv/run
+	@mkdir -p $(@D) && chmod 700 $(@D)
+	@umask 077 && python -m trustme --quiet --dir $(@D) --identities localhost 127.0.0.1 ::1
 
 .venv/run: requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \

@@ -43,7 +43,9 @@ class Audit:
 
         :raises OSError: if that can't be done.
         """
-        file = LogFile(Path(path).name, str(Path(path).parent), rotateLength=ROTATE, defaultMode=0o600, maxRotatedFiles=KEEP)
+        file = LogFile(
+            Path(path).name, str(Path(path).parent), rotateLength=ROTATE, defaultMode=0o600, maxRotatedFiles=KEEP
+        )
         self._logger = Logger(namespace="audit", observer=FileLogObserver(file, _line))
 
     def record(self, outcome: str, **fields: Any) -> None:

@@ -1,8 +1,8 @@
 """Who are you? The router asks this file, for each client that wants to join.
 
-A login comes here from the router (``.crossbar/config.json`` says how), passes the guard (``guard.py``), is looked up in
-the store (``principals.py``), and goes back as the principal's realm, authid, role and extra. The two checks below are
-all there is to it; the rest of the file hands them to the router in its two ways, ``dynamic`` and ``function``.
+A login comes here from the router (``.crossbar/config.json`` says how), passes the guard (``guard.py``), is looked up
+in the store (``principals.py``), and goes back as the principal's realm, authid, role and extra. The two checks below
+are all there is to it; the rest of the file hands them to the router in its two ways, ``dynamic`` and ``function``.
 """
 
 import functools
@@ -11,29 +11,48 @@ from typing import Any
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.types import ComponentConfig, SessionDetails
 from twisted.internet import reactor
+from twisted.logger import Logger
 
 from audit import open_audit
 from claims import Claim, Origin
-from guard import Answer, Guard, Procedure, Refused
-from principals import ACTIVE, Credential, Principals
-from settings import Settings
+from guard import Answer, Guard, Procedure, Refusal, Refused
+from principals import ACTIVE, Credential, Principals, open_principals
+from settings import Settings, require_private
 
 
 class Checks:
     """The two questions. Each returns the principal, or raises :class:`guard.Refused` with the reason."""
 
-    def __init__(self, principals: Principals) -> None:
+    def __init__(self, principals: Principals, settings: Settings) -> None:
         self._principals = principals
+        self._settings = settings
 
     async def ticket(self, claim: Claim, origin: Origin) -> Answer:
         """WAMP-ticket: the client has sent its secret, and we decide."""
+        require_safe_transport(self._settings, claim, origin)
         return principal(admit(claim, await self._principals.by_ticket(claim.authid or "", claim.ticket)))
 
     async def cryptosign(self, claim: Claim, origin: Origin) -> Answer:
         """WAMP-cryptosign: the client has shown a public key, and proven nothing yet. The router will have it sign a
         challenge, and check the signature with the key in our answer: so that is the stored one."""
+        require_safe_transport(self._settings, claim, origin)
         credential = admit(claim, await self._principals.by_key(claim.pubkey))
         return {**principal(credential), "pubkey": credential.verifier}
+
+
+def require_safe_transport(settings: Settings, claim: Claim, origin: Origin) -> None:
+    """Where the settings ask for it: no secret in clear, and no signature that a man in the middle could pass on.
+
+    :raises guard.Refusal: that tells an honest client what to change.
+    """
+    if origin.locality in settings.plain_from:
+        return
+    if settings.require_tls and not origin.is_secure:
+        text = "this door needs TLS - connect with wss://, and replace a ticket that has been sent in clear"
+        raise Refusal("refused", "no TLS", "com.example.tls_required", text)
+    if settings.require_channel_binding and claim.method == "cryptosign" and claim.channel_binding is None:
+        text = "this door needs channel binding - set channel_binding to tls-unique, and sign the challenge with it"
+        raise Refusal("refused", "no channel binding", "com.example.channel_binding_required", text)
 
 
 def admit(claim: Claim, credential: Credential | None) -> Credential:
@@ -68,22 +87,26 @@ def open_door(settings: Settings) -> dict[str, Procedure]:
     """The guarded checks by method. In one process, the same settings give the same door, with one throttle.
 
     :raises database.StoreError: if the store can't be opened.
-    :raises OSError: if the audit file can't be opened.
+    :raises settings.SettingsError: if others can read the store or another private file.
+    :raises OSError: if the audit file or a private file can't be opened.
     """
+    checks = Checks(open_principals(settings.database), settings)
+    for file in (settings.database, *settings.private_files):
+        require_private(file)
     guard = Guard(reactor, settings, open_audit(settings.audit))
-    checks = Checks(Principals(settings.database, reactor))
     return {"ticket": guard.wrap("ticket", checks.ticket), "cryptosign": guard.wrap("cryptosign", checks.cryptosign)}
 
 
 class Authenticator(ApplicationSession):
     """The ``dynamic`` way: a component that registers the checks as procedures, which the router calls."""
 
+    log = Logger()
     PREFIX = "com.example.authenticate."
 
     @staticmethod
     def check_config(personality: Any, extra: dict[str, Any]) -> None:
-        """Called by Crossbar.io before it starts the component; what this raises stops the node."""
-        Settings.from_config(extra)
+        """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
+        open_door(Settings.from_config(extra))
 
     def __init__(self, config: ComponentConfig) -> None:
         super().__init__(config)
@@ -94,7 +117,8 @@ class Authenticator(ApplicationSession):
         try:
             for method, procedure in self._door.items():
                 await self.register(procedure, self.PREFIX + method)
-        except Exception:
+        except Exception as error:
+            self.log.error("the authenticator can't register its procedures: {error}", error=error)
             self.leave()
             raise
 

@@ -24,7 +24,8 @@ class Backend(ApplicationSession):
             await self.register(add2, "com.example.add2")
             for topic in TOPICS:
                 await self.subscribe(self._received, topic)
-        except Exception:
+        except Exception as error:
+            self.log.error("the backend can't start: {error}", error=error)
             self.leave()
             raise
 

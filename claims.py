@@ -63,6 +63,11 @@ class Origin:
     host: str  # an IP address, or "unix" and the like
     is_secure: bool  # over TLS
 
+    @property
+    def locality(self) -> str:
+        """``loopback`` or ``unix`` for this machine, else empty."""
+        return "unix" if self.host == "unix" else "loopback" if _is_loopback(self.host) else ""
+
     @classmethod
     def parse(cls, details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> "Origin":
         """Read the transport's details; behind one of `trusted_proxies`, the address that the proxy vouches for."""
@@ -75,6 +80,13 @@ class Origin:
                 break
             host = _address(hop.strip()) or host
         return cls(details.get("session"), host, transport.get("is_secure") is True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _address(text: str) -> str | None:

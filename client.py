@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import click
 import txaio
@@ -22,11 +23,14 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import Challenge, CloseDetails, ComponentConfig, PublishOptions, SessionDetails
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 
 CONNECT_TIMEOUT = 10.0  # seconds in which the router must take the connection
 SESSION_TIMEOUT = 20.0  # seconds after which a session that goes nowhere is given up
 DONE, REFUSED, NOT_CONNECTED = 0, 1, 2  # exit codes
 RULE = "*" * 80
+CLOSED = "it closed the connection"
+NO_TLS = "its certificate is for another name, or from an authority that isn't trusted (--ca FILE names one that is)"
 
 
 @dataclass
@@ -40,7 +44,7 @@ class Outcome:
 
 def describe(details: SessionDetails) -> str:
     """What the router made of us, a line each; Autobahn's own form adds 20 lines on the transport."""
-    shown = "realm session authid authrole authmethod authprovider authextra serializer".split()
+    shown = ("realm", "session", "authid", "authrole", "authmethod", "authprovider", "authextra", "serializer")
     return "SessionDetails(" + ",\n               ".join(f"{name}={getattr(details, name)!r}" for name in shown) + ")"
 
 
@@ -161,7 +165,7 @@ async def run(runner: ApplicationRunner, make: partial[ApplicationSession], outc
         protocol = await connecting.addTimeout(CONNECT_TIMEOUT, reactor)
         await protocol.is_closed.addTimeout(SESSION_TIMEOUT, reactor)
         if not outcome.reason:
-            outcome.complaint = protocol.wasNotCleanReason or "it closed the connection"
+            outcome.complaint = protocol.wasNotCleanReason or (NO_TLS if runner.url.startswith("wss:") else CLOSED)
     except Exception as error:
         outcome.complaint = str(error).rstrip(".") or type(error).__name__
 
@@ -195,12 +199,29 @@ def load_signing_key(file: Path) -> CryptosignKey:
         raise click.ClickException(f"{file} holds no private key of 32 raw bytes or OpenSSH Ed25519: {error}") from None
 
 
+def trust(ca: Path, url: str) -> Any:
+    """TLS that believes in the authority `ca` only, and in the name in `url`.
+
+    :raises click.ClickException: with a sentence, if the file holds no certificate, or the URL isn't one of TLS.
+    """
+    address = urlsplit(url)
+    if address.scheme != "wss" or not address.hostname:
+        raise click.UsageError("--ca goes with a --url that begins with wss://")
+    try:
+        return optionsForClientTLS(address.hostname, trustRootFromCertificates([Certificate.loadPEM(ca.read_bytes())]))
+    except OSError as error:
+        raise click.ClickException(f"{ca}: {error.strerror}. `make certs` makes the demo's.") from None
+    except Exception as error:
+        raise click.ClickException(f"{ca} holds no certificate in PEM: {error}") from None
+
+
 @click.command()
 @click.argument("principal", metavar="[AUTHID]", required=False)
 @click.option("--key", type=click.Path(path_type=Path), help="Private key file: log in with WAMP-cryptosign.")
 @click.option("--url", default="ws://localhost:8080/ws", show_default=True, help="Where the router listens.")
 @click.option("--realm", help="Realm to join.  [default: realm1 with a ticket; the router's choice with a key]")
 @click.option("--authid", help="Whom to log in as. A key needs none: the router knows whose it is.")
+@click.option("--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the router's.")
 @click.option("--channel-binding", type=click.Choice(["tls-unique"]), help="Bind the signature to the TLS connection.")
 @click.option("--expect", metavar="URI", help="Succeed only if refused with this error.")
 @click.option("--debug", is_flag=True, help="Show what the library does.")
@@ -210,6 +231,7 @@ def main(
     url: str,
     realm: str | None,
     authid: str | None,
+    ca: Path | None,
     channel_binding: str | None,
     expect: str | None,
     debug: bool,
@@ -236,8 +258,10 @@ def main(
     txaio.start_logging(level="debug" if debug else "info")
     if key:
         print(f"Connecting to {url}: requesting realm={realm}, authid={authid}")
-    runner = ApplicationRunner(url, realm, extra)
-    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run(runner, make, outcome)).addBoth(lambda _: reactor.stop()))
+    runner = ApplicationRunner(url, realm, extra, ssl=trust(ca, url) if ca else None)
+    reactor.callWhenRunning(
+        lambda: Deferred.fromCoroutine(run(runner, make, outcome)).addBoth(lambda _: reactor.stop())
+    )
     reactor.run()
     code, sentence = judge(outcome, expect)
     if sentence:

@@ -77,10 +77,10 @@ def create(path: str) -> None:
 
     :raises StoreError: if it can't be written.
     """
-    if os.path.exists(path):
+    if Path(path).exists():
         return
     with sentences(path), tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".principals-") as folder:
-        unfinished = os.path.join(folder, "principals.db")
+        unfinished = Path(folder, "principals.db")
         os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL, 0o600))
         connection = sqlite3.connect(unfinished, isolation_level=None)
         try:
@@ -145,5 +145,5 @@ def _advice(error: sqlite3.Error) -> str:
 
 
 def _fingerprint(path: str) -> tuple[int, ...]:
-    found = os.stat(path)
+    found = Path(path).stat()
     return found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns

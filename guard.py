@@ -29,7 +29,10 @@ SUMMARY = 60.0  # seconds between two log lines that count what was refused
 
 # What a refused client is told, whatever the cause. The true reason is for the audit.
 NO = {
-    "ticket": ("com.example.invalid_ticket", "could not authenticate session - invalid ticket for principal {0.authid}"),
+    "ticket": (
+        "com.example.invalid_ticket",
+        "could not authenticate session - invalid ticket for principal {0.authid}",
+    ),
     "cryptosign": ("com.example.no_such_user", "no principal with matching public key 0x{0.pubkey}"),
 }
 
@@ -112,7 +115,7 @@ class Guard:
         return authenticate
 
     async def _authenticate(self, attempt: Attempt, check: Check, claimed: tuple[Any, Any, Any]) -> Answer:
-        """Follow one attempt to its end, keeping count of those underway: one for each connection, all in all so many."""
+        """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
         session = attempt.origin.session
         if session in self._underway:
             return await self._refuse(attempt, malformed("one attempt at a time"))
@@ -171,7 +174,9 @@ class Guard:
 
     def _report(self, attempt: Attempt, no: Refusal) -> None:
         if no.outcome == "unavailable":
-            self.log.error("authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited)
+            self.log.error(
+                "authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited
+            )
         if self._refusals == 0:
             self._clock.callLater(SUMMARY, self._summarise)
         self._refusals += 1

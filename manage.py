@@ -3,8 +3,8 @@
     python manage.py add alice --realm realm1 --role frontend
     python manage.py ticket alice --expires 30d
 
-Every command works while the node runs, and holds from the next login on. A ticket is never taken from the command line,
-where other users of the machine could read it, and is shown only once.
+Every command works while the node runs, and holds from the next login on. A ticket is never taken from the command
+line, where other users of the machine could read it, and is shown only once.
 """
 
 import functools
@@ -52,7 +52,7 @@ class Sentences(click.Group):
             raise click.ClickException(f"{error.filename}: {error.strerror}") from None
 
 
-class Moment(click.ParamType):
+class Moment(click.ParamType):  # type: ignore[type-arg]
     """A point in time, or a span from now on: ``2030-12-31T23:59:59Z`` or ``30d``. Kept as text until the store's
     clock is at hand."""
 
@@ -103,7 +103,9 @@ def on_store(create: bool = False) -> Callable[[Command], Command]:
 
 def with_terms(command: Command) -> Command:
     """Give a command the options that say when a credential counts."""
-    command = click.option("--expires", metavar="TIME", type=Moment(), help="When it ends: a time, or a span like 30d.")(command)
+    command = click.option(
+        "--expires", metavar="TIME", type=Moment(), help="When it ends: a time, or a span like 30d."
+    )(command)
     command = click.option("--not-before", metavar="TIME", type=Moment(), help="When it begins to count.")(command)
     return click.option("--label", help="A note, for you.")(command)
 
@@ -183,7 +185,9 @@ def ticket(store: Store, authid: str, from_stdin: bool, from_env: str | None, **
     """Make a ticket for AUTHID and print it, once. Or take one that a person chose."""
     secret, credential = new_ticket(from_stdin, from_env)
     identifier = registry.add_credential(store, authid, {**credential, **terms(store, **options)})
-    hand_over(secret, f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket"))
+    hand_over(
+        secret, f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
+    )
 
 
 @main.command()
@@ -245,9 +249,7 @@ def rotate(
         secret, successor = new_ticket(from_stdin, from_env)
         if kind and kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
-    identifier = registry.rotate(
-        store, authid, credential, {**successor, **terms(store, **options)}, seconds(overlap)
-    )
+    identifier = registry.rotate(store, authid, credential, {**successor, **terms(store, **options)}, seconds(overlap))
     hand_over(secret, f"{identifier} follows {credential}, which runs out in {overlap}.")
 
 
@@ -324,7 +326,7 @@ def read_pubkey(text: str) -> str:
     :raises names.Malformed: if it is none of them.
     """
     if not (names.PUBKEY.fullmatch(text) or text.startswith("ssh-")):
-        with open(text, "rb") as file:
+        with Path(text).open("rb") as file:
             content = file.read(MAX_KEY_FILE)
         if b"PRIVATE KEY" in content or len(content) == PRIVATE_KEY_SIZE:
             raise names.Malformed(f"{text} holds a private key: register the public one")

@@ -38,7 +38,7 @@ class Node:
         """
         :param directory: the node directory, with the configuration file `config` in it.
         :param output: where its log goes; None: to ours.
-        :param loglevel: the router itself writes about every attempt at ``warn`` and ``info``, so that strangers could flood it.
+        :param loglevel: at ``warn`` and ``info`` the router writes about each attempt, so that strangers can flood it.
         """
         self.directory = directory
         self._config = config
@@ -56,7 +56,9 @@ class Node:
             self._require_free(port)
         command = [str(Path(sys.executable).with_name("crossbar")), "start", "--loglevel", self._loglevel]
         command += ["--cbdir", str(self.directory), "--config", self._config]
-        self._process = subprocess.Popen(command, stdout=self._output, stderr=subprocess.STDOUT if self._output else None)
+        self._process = subprocess.Popen(
+            command, stdout=self._output, stderr=subprocess.STDOUT if self._output else None
+        )
         try:
             for door in doors:
                 self._wait_for(*door)
@@ -103,8 +105,12 @@ class Node:
             socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             if pid := self._pid():
-                raise NodeError(f"A node is running already (process {pid}): stop it with Ctrl-C in its terminal.") from None
-            raise NodeError(f"Another program uses port {port}: stop it, or change the port in {self._config}.") from None
+                raise NodeError(
+                    f"A node is running already (process {pid}): stop it with Ctrl-C in its terminal."
+                ) from None
+            raise NodeError(
+                f"Another program uses port {port}: stop it, or change the port in {self._config}."
+            ) from None
 
     def _pid(self) -> int | None:
         try:
@@ -146,7 +152,9 @@ def _answers(port: int, tls: bool, path: str) -> bool:
 
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--config", default="config.json", show_default=True, help="Which of the configurations in .crossbar.")
-@click.option("--loglevel", default="error", show_default=True, help="How much the node writes: error, warn, info or debug.")
+@click.option(
+    "--loglevel", default="error", show_default=True, help="How much the node writes: error, warn, info or debug."
+)
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def main(config: str, loglevel: str, command: tuple[str, ...]) -> None:
     """Run the node: until Ctrl-C, or for as long as COMMAND takes."""

@@ -5,16 +5,18 @@ One login is one query, answered in a thread, so the reactor never waits. Nothin
 methods of :class:`Principals`; nobody else in the node touches the database.
 """
 
+import functools
 import hashlib
 import json
 import os
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from typing import Any
+from typing import Any, NamedTuple
 
 import nacl.exceptions
 import nacl.pwhash
 from twisted.enterprise import adbapi
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
@@ -37,8 +39,9 @@ BY_ID = LOOKUP + "c.id = ?"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
-CHANGES = "SELECT seq, authid, credential FROM change WHERE seq > ? ORDER BY seq"
-LAST_CHANGE = "SELECT COALESCE(MAX(seq), 0) FROM change"
+POINT = f"SELECT COALESCE(MAX(seq), 0), {database.NOW} FROM change"
+CHANGES = """SELECT authid, credential FROM change WHERE seq > ?
+             UNION ALL SELECT authid, id FROM credential WHERE expires > ? AND expires <= ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,16 @@ class Credential:
         """Make one from a row of :data:`LOOKUP`."""
         authid, realm, role, extra, *rest = row
         return cls(authid, realm, role, json.loads(extra), *rest)
+
+
+class Point(NamedTuple):
+    """Up to where somebody has followed the store's changes."""
+
+    seq: int  # the last line of the table ``change``
+    moment: float  # seconds since 1970, on the store's clock
+
+
+Changes = tuple[Point, list[tuple[str, str | None]]]
 
 
 class Busy(Exception):
@@ -116,10 +129,10 @@ class Principals:
         """The credential with the id `credential`, or None if it or its principal was removed."""
         return self._ask(_by_id, credential)
 
-    def changes(self, since: int | None) -> "Deferred[tuple[int, list[tuple[str, str | None]]]]":
-        """What was revoked, removed or rescheduled after the point `since`; None asks for just the present point.
+    def changes(self, since: Point | None) -> "Deferred[Changes]":
+        """What was revoked, removed, rescheduled or has run out after the point `since`; None: nothing, just the point.
 
-        :returns: the point reached, and (authid, credential id) pairs; an id of None means all of the principal's.
+        :returns: the point reached, and pairs of authid and credential id; None stands for all that the authid has.
         """
         return self._ask(_changes, since)
 
@@ -134,6 +147,12 @@ class Principals:
         except BaseException:
             connection.spoil()
             raise
+
+
+@functools.cache
+def open_principals(path: str) -> Principals:
+    """The one :class:`Principals` of the store at `path` in this process."""
+    return Principals(path, reactor)
 
 
 class _Pool(adbapi.ConnectionPool):
@@ -171,11 +190,11 @@ def _by_ticket(connection: Any, authid: str, ticket: str) -> tuple[Credential | 
     return None, chosen, decoy
 
 
-def _changes(connection: Any, since: int | None) -> tuple[int, list[tuple[str, str | None]]]:
+def _changes(connection: Any, since: Point | None) -> Changes:
+    point = Point(*connection.execute(POINT).fetchone())
     if since is None:
-        return connection.execute(LAST_CHANGE).fetchone()[0], []
-    rows = connection.execute(CHANGES, (since,)).fetchall()
-    return (rows[-1][0] if rows else since), [(authid, credential) for _, authid, credential in rows]
+        return point, []
+    return point, connection.execute(CHANGES, (since.seq, since.moment, point.moment)).fetchall()
 
 
 def ticket_digest(ticket: str) -> str:

@@ -23,6 +23,7 @@ CREATE TABLE credential (
 );
 
 CREATE INDEX credential_of ON credential (authid);
+CREATE INDEX credential_expires ON credential (expires);
 CREATE INDEX credential_chosen ON credential (authid) WHERE kind = 'chosen';
 
 -- What an operator took away or put off, in order: the authorizer asks for what came after the last it saw.

@@ -1,14 +1,17 @@
 """What can be set? The ``extra`` of the authenticator component, and the ``config`` of the function-type factories.
 
-Everything has a default that is fit for a demo on loopback. An unknown name or a value of the wrong type stops the node.
+Everything has a default that fits a demo on loopback. An unknown name or a value of the wrong type stops the node.
 """
 
 import json
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any, get_args, get_origin
 
+LOCAL = ("loopback", "unix")
 BY_THE_ROUTER = ("cbdir",)  # what Crossbar.io adds to a component's extra
 
 
@@ -29,6 +32,10 @@ class Settings:
     address_factor: int = 10  # times that for an address, whoever it claims to be
     throttle_entries: int = 100_000  # pairs and addresses to remember
     trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    require_tls: bool = False  # tickets and keys only over TLS
+    require_channel_binding: bool = False  # keys only with a signature that is bound to the TLS connection
+    plain_from: tuple[str, ...] = ()  # "loopback", "unix": where neither of these two is required
+    private_files: tuple[str, ...] = ()  # files that nobody but their owner may read, beside the store
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> "Settings":
@@ -49,7 +56,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         if not (isinstance(value, list) and all(isinstance(item, get_args(kind)[0]) for item in value)):
             raise SettingsError(f"setting {name!r} must be a list of strings, not {json.dumps(value)}")
-        return tuple(_address(name, item) for item in value)
+        return tuple(_member(name, item) for item in value)
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
         raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
     if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
@@ -57,8 +64,19 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     return value
 
 
-def _address(name: str, value: str) -> str:
+def _member(name: str, value: str) -> str:
+    if name == "plain_from" and value not in LOCAL:
+        raise SettingsError(f"setting {name!r} may list {' and '.join(LOCAL)}, not {json.dumps(value)}")
     try:
-        return str(ip_address(value))
+        return str(ip_address(value)) if name == "trusted_proxies" else value
     except ValueError:
         raise SettingsError(f"setting {name!r} must list IP addresses, not {json.dumps(value)}") from None
+
+
+def require_private(path: str) -> None:
+    """See that nobody but its owner can read a file.
+
+    :raises SettingsError: if somebody else can.
+    """
+    if (mode := stat.S_IMODE(Path(path).stat().st_mode)) & 0o077:
+        raise SettingsError(f"{path} can be read or written by others (mode {mode:04o}): `chmod 600 {path}`")

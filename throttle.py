@@ -32,7 +32,9 @@ class Throttle:
         self._at_once = settings.failures_at_once
         self._per_second = settings.failures_per_second
         self._address_factor = settings.address_factor
-        self._entries = settings.throttle_entries  # beyond it, the bucket longest unused is forgotten, and so full again
+        self._entries = (
+            settings.throttle_entries
+        )  # beyond it, the bucket longest unused is forgotten, and so full again
         self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
 
     def take(self, subject: str, host: str) -> float:

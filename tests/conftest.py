@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 from hypothesis import settings
 from nacl.signing import SigningKey
 
@@ -38,6 +39,7 @@ class Bundle:
     directory: Path
     config: str = "config.json"
     port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
     device: SigningKey = field(default_factory=SigningKey.generate)
 
     @property
@@ -47,6 +49,15 @@ class Bundle:
     @property
     def function_url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws-function"
+
+    @property
+    def tls_url(self) -> str:
+        return f"wss://localhost:{self.tls_port}/ws"
+
+    @property
+    def ca(self) -> Path:
+        """The certificate of the authority that signed the hardened node's."""
+        return self.directory / "certs" / "client.pem"
 
     @property
     def store(self) -> Path:
@@ -62,6 +73,13 @@ class Bundle:
         """The audit records so far."""
         file = self.directory / "audit.jsonl"
         return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def start(self) -> Node:
+        """Boot the node and wait until it is ready. Its log goes to a file."""
+        with (self.directory / "node.log").open("ab") as log:
+            node = Node(self.directory, self.config, output=log)
+            node.start()
+        return node
 
     def manage(self, *args: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
         """Run manage.py on this store, as an operator would."""
@@ -83,13 +101,26 @@ class Bundle:
                 if component["classname"].startswith("authenticator."):
                     component["extra"].update(changes)
             for transport in worker.get("transports", ()):
-                transport["endpoint"]["port"] = self.port
-                for service in transport["paths"].values():
+                if transport["endpoint"]["type"] == "tcp":
+                    transport["endpoint"]["port"] = self.tls_port if "tls" in transport["endpoint"] else self.port
+                for service in transport.get("paths", {}).values():
                     if service["type"] == "static":
                         service["directory"] = str(HERE / "web")
                     for method in service.get("auth", {}).values():
                         method.get("config", {}).update(changes)
-        (self.directory / self.config).write_text(json.dumps(config))
+        text = json.dumps(config).replace(":8080", f":{self.port}").replace(":8443", f":{self.tls_port}")
+        (self.directory / self.config).write_text(text)
+
+    def make_certificates(self, *names: str) -> None:
+        """A development CA and a server certificate, as `make certs` makes them."""
+        folder = self.directory / "certs"
+        folder.mkdir(mode=0o700)
+        authority = trustme.CA()
+        certificate = authority.issue_cert(*(names or ("localhost", "127.0.0.1", "::1")))
+        authority.cert_pem.write_to_path(str(self.ca))
+        certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+        certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+        (folder / "server.key").chmod(0o600)
 
     def add_principals(self) -> None:
         """The demo's principals, as the Makefile adds them."""
@@ -117,11 +148,10 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBundle
         bundle = Bundle(tmp_path_factory.mktemp("node"), config)
         bundle.write_config(settings)
         bundle.add_principals()
+        if config == "config-hardened.json":
+            bundle.make_certificates()
         if start:
-            with (bundle.directory / "node.log").open("wb") as log:
-                node = Node(bundle.directory, config, output=log)
-                nodes.append(node)
-                node.start()
+            nodes.append(bundle.start())
         return bundle
 
     yield make

@@ -1,0 +1,251 @@
+"""May you still? One of these runs beside each application realm, and ends sessions that have lost their ground.
+
+It knows which credential each live session stands on (the authenticator put its id in authextra), and asks the store
+twice a second what was revoked or has run out. That alone is polite: the router sends GOODBYE, and a client that
+ignores it stays. Where a role has ``"authorizer": "com.example.authorize"`` instead of permissions, the router asks here
+before each call, publish, subscribe and register. That is the fence: who is ended may do nothing, and hears nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
+from crossbar.common.checkconfig import check_router_realm_role
+from crossbar.router.role import RouterRoleStaticAuth
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from audit import open_audit
+from claims import Origin
+from principals import ACTIVE, Point, open_principals
+
+TICK = 0.5  # seconds between two looks at the store
+REVOKED, EXPIRED = "com.example.revoked", "com.example.expired"
+DENIED = {"allow": False, "cache": False}  # the router's cache isn't kept by session: "cache" must always be false
+DEFAULTS = {"database": "principals.db", "audit": "audit.jsonl", "roles": {}}
+
+
+@dataclass(eq=False, slots=True)
+class Live:
+    """A session that was let in on a credential."""
+
+    session: int
+    authid: str
+    credential: str
+    peer: str
+    ended: bool = False
+
+
+class Authorizer(ApplicationSession):
+    """Watches the sessions of its realm, and answers for the roles in its ``extra``."""
+
+    log = Logger()
+
+    @staticmethod
+    def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
+        """Called by Crossbar.io before it starts the component; what this raises stops the node.
+
+        :raises ValueError: for an unknown setting.
+        :raises crossbar.common.checkconfig.InvalidConfigException: for a rule that isn't as in Crossbar.io's own
+            ``permissions``.
+        """
+        for name in extra:
+            if name not in DEFAULTS and name != "cbdir":
+                raise ValueError(f"unknown setting {name!r}: use one of {', '.join(DEFAULTS)}")
+        for role, permissions in extra.get("roles", {}).items():
+            check_router_realm_role(personality, {"name": role, "permissions": permissions})
+
+    def __init__(self, config: ComponentConfig) -> None:
+        super().__init__(config)
+        extra = {**DEFAULTS, **(config.extra or {})}
+        self._principals = open_principals(extra["database"])
+        self._audit = open_audit(extra["audit"])
+        self._roles = {role: RouterRoleStaticAuth(None, role, rules) for role, rules in extra["roles"].items()}
+        self._rule = lru_cache(maxsize=10_000)(self._apply_rules)
+        self._sessions: dict[int, Live] = {}
+        self._unconfirmed: set[Live] = set()  # nobody could ask the store about them yet
+        self._by_credential: dict[str, set[Live]] = {}
+        self._by_authid: dict[str, set[Live]] = {}
+        self._point: Point | None = None  # up to where the store's changes are known
+        self._store_is_away = False
+        self._ticking = LoopingCall(self._tick)
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        """Begin to watch, or leave: a node whose sessions can't be ended must not come up."""
+        try:
+            self._point, _ = await self._principals.changes(None)  # first: what changes from now on isn't missed
+            await self.subscribe(self._joined, "wamp.session.on_join")
+            await self.subscribe(self._left, "wamp.session.on_leave")
+            for session in await self.call("wamp.session.list"):
+                await self._adopt(session)
+            if self._roles:
+                await self.register(self.authorize, "com.example.authorize")
+            self._ticking.start(TICK)
+        except Exception as error:
+            self.log.error("the authorizer can't start: {error}", error=error)
+            self.leave()
+            raise
+
+    def onLeave(self, details: CloseDetails) -> None:
+        if self._ticking.running:
+            self._ticking.stop()
+
+    # -- who is here
+
+    async def _joined(self, details: dict[str, Any]) -> None:
+        live = self._know(details)
+        if live:
+            self._record("joined", live, method=details["authmethod"])
+            await self._look_soon(live)
+
+    async def _adopt(self, session: int) -> None:
+        """Take over a session that was there before us."""
+        try:
+            live = self._know(await self.call("wamp.session.get", session))
+        except ApplicationError:
+            return  # it has left meanwhile
+        if live:
+            await self._look_soon(live)
+
+    def _know(self, details: dict[str, Any]) -> Live | None:
+        """The session that `details` describe; None if it stands on no credential of ours."""
+        session, credential = details["session"], (details.get("authextra") or {}).get("credential")
+        if session in self._sessions or credential is None:
+            return self._sessions.get(session)
+        live = Live(session, details["authid"], credential, Origin.parse(details, ()).host)
+        self._sessions[session] = live
+        self._unconfirmed.add(live)
+        self._by_credential.setdefault(live.credential, set()).add(live)
+        self._by_authid.setdefault(live.authid, set()).add(live)
+        return live
+
+    def _left(self, session: int) -> None:
+        live = self._sessions.pop(session, None)
+        if live is None:
+            return
+        self._unconfirmed.discard(live)
+        for index, key in (self._by_credential, live.credential), (self._by_authid, live.authid):
+            index[key].discard(live)
+            if not index[key]:
+                del index[key]
+        self._record("left", live)
+
+    # -- what was taken back
+
+    async def _tick(self) -> None:
+        """Ask what changed, and look again at the sessions that it concerns: at few, however many there are."""
+        assert self._point is not None
+        try:
+            point, changed = await self._principals.changes(self._point)
+            older = point.seq < self._point.seq  # another store lies there now: look at everybody
+            for credential in list(self._by_credential) if older else self._touched(changed):
+                await self._look(credential)
+            self._point = point
+            self._store_is_here()
+        except Exception as error:
+            self._store_is_gone(error)
+
+    def _touched(self, changed: Iterable[tuple[str, str | None]]) -> set[str]:
+        """The credentials whose live sessions a change may concern, and those that nobody could be asked about yet."""
+        touched = {live.credential for live in self._unconfirmed}
+        for authid, credential in changed:
+            if credential is None:
+                touched |= {live.credential for live in self._by_authid.get(authid, ())}
+            elif credential in self._by_credential:
+                touched.add(credential)
+        return touched
+
+    async def _look_soon(self, live: Live) -> None:
+        """Look at a newcomer now or, if the store is away, when it is back."""
+        try:
+            await self._look(live.credential)
+        except Exception as error:
+            self._store_is_gone(error)
+
+    async def _look(self, credential: str) -> None:
+        """Ask the store whether a credential still counts, and end the sessions that stand on it if it doesn't.
+
+        :raises Exception: if the store can't be asked; then nobody is ended.
+        """
+        found = await self._principals.by_id(credential)
+        for live in list(self._by_credential.get(credential, ())):
+            if found and found.state == ACTIVE and (found.authid, found.realm) == (live.authid, self._realm):
+                self._unconfirmed.discard(live)
+            elif not live.ended:
+                live.ended = True  # from here on the fence is closed
+                self._unconfirmed.discard(live)
+                reason = EXPIRED if found and found.state == "expired" else REVOKED
+                self._record("ended", live, reason=reason)
+                Deferred.fromCoroutine(self._put_out(live, reason)).addErrback(self._not_put_out)
+
+    async def _put_out(self, live: Live, reason: str) -> None:
+        """Say GOODBYE. Behind a fence, also take away what an impolite client would go on hearing from."""
+        await self._try("wamp.session.kill", live.session, reason=reason, message="the credential no longer counts")
+        if self._roles:
+            for kind, action in ("subscription", "remove_subscriber"), ("registration", "remove_callee"):
+                held = await self._try(f"wamp.{kind}.list", live.session) or {}
+                for identifier in (one for ids in held.values() for one in ids):
+                    await self._try(f"wamp.{kind}.{action}", identifier, live.session, reason=reason)
+
+    async def _try(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
+        """Call the router about a session that may have left, or been told, already."""
+        try:
+            return await self.call(procedure, *args, **kwargs)
+        except ApplicationError as error:
+            self.log.debug("{procedure}: {error}", procedure=procedure, error=error)
+
+    def _not_put_out(self, failure: Any) -> None:
+        self.log.error("a session that ended couldn't be put out: {error}", error=failure.value)
+
+    # -- the fence
+
+    def authorize(
+        self, details: dict[str, Any], uri: str, action: str, options: Any
+    ) -> "dict[str, Any] | Deferred[dict[str, Any]]":
+        """The router's question: may this session do `action` (call, publish, subscribe or register) on `uri`?"""
+        live = self._sessions.get(details["session"])
+        if live is None or live in self._unconfirmed:
+            return Deferred.fromCoroutine(self._authorize_newcomer(details, uri, action))
+        return self._decide(live, details["authrole"], uri, action)
+
+    async def _authorize_newcomer(self, details: dict[str, Any], uri: str, action: str) -> dict[str, Any]:
+        """A session may act before we have heard that it joined, or been told by the store that it may."""
+        live = self._know(details)
+        if live is None:
+            return dict(DENIED)
+        await self._look_soon(live)
+        return self._decide(live, details["authrole"], uri, action)
+
+    def _decide(self, live: Live, role: str, uri: str, action: str) -> dict[str, Any]:
+        if live.ended or live in self._unconfirmed or self._store_is_away:
+            return dict(DENIED)
+        return {**self._rule(role, uri, action), "cache": False}
+
+    def _apply_rules(self, role: str, uri: str, action: str) -> dict[str, Any]:
+        """What Crossbar.io itself would say, had the role these rules as its permissions."""
+        rules = self._roles.get(role)
+        return rules.authorize(None, uri, action, {}) if rules else DENIED
+
+    # -- for the record
+
+    def _store_is_gone(self, error: Exception) -> None:
+        if not self._store_is_away:
+            self.log.error("the store is away; where there is a fence, it denies everything: {error}", error=error)
+        self._store_is_away = True
+
+    def _store_is_here(self) -> None:
+        if self._store_is_away:
+            self.log.error("the store is back")
+        self._store_is_away = False
+
+    def _record(self, outcome: str, live: Live, **more: str) -> None:
+        known = {"authid": live.authid, "credential": live.credential, "realm": self._realm}
+        try:
+            self._audit.record(outcome, **more, **known, peer=live.peer, session=live.session)
+        except OSError as error:
+            self.log.error("the audit can't be written: {error}", error=error)
