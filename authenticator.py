@@ -15,6 +15,7 @@ from twisted.logger import Logger
 
 from audit import open_audit
 from claims import Claim, Origin
+from database import is_url
 from guard import Answer, Guard, Procedure, Refusal, Refused
 from principals import ACTIVE, Credential, Principals, open_principals
 from settings import Settings, require_private
@@ -91,7 +92,7 @@ def open_door(settings: Settings) -> dict[str, Procedure]:
     :raises OSError: if the audit file or a private file can't be opened.
     """
     checks = Checks(open_principals(settings.database), settings)
-    for file in (settings.database, *settings.private_files):
+    for file in settings.private_files if is_url(settings.database) else (settings.database, *settings.private_files):
         require_private(file)
     guard = Guard(reactor, settings, open_audit(settings.audit))
     return {"ticket": guard.wrap("ticket", checks.ticket), "cryptosign": guard.wrap("cryptosign", checks.cryptosign)}

@@ -2,8 +2,8 @@
 
 It knows which credential each live session stands on (the authenticator put its id in authextra), and asks the store
 twice a second what was revoked or has run out. That alone is polite: the router sends GOODBYE, and a client that
-ignores it stays. Where a role has ``"authorizer": "com.example.authorize"`` instead of permissions, the router asks here
-before each call, publish, subscribe and register. That is the fence: who is ended may do nothing, and hears nothing.
+ignores it stays. Where a role has ``"authorizer": "com.example.authorize"`` in place of permissions, the router asks
+here before each call, publish, subscribe and register. That is the fence: who is ended may do and hear nothing more.
 """
 
 from collections.abc import Iterable, Mapping

@@ -30,8 +30,8 @@ ACTIVE = "active"
 
 # The one place that decides whether a credential counts, by the store's clock.
 STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revoked'
-                 WHEN c.expires <= {database.NOW} THEN 'expired'
-                 WHEN c.not_before > {database.NOW} THEN 'not yet'
+                 WHEN c.expires <= store_now() THEN 'expired'
+                 WHEN c.not_before > store_now() THEN 'not yet'
                  ELSE '{ACTIVE}' END"""
 LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.kind, c.verifier, {STATE}, c.expires
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
@@ -39,7 +39,7 @@ BY_ID = LOOKUP + "c.id = ?"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
-POINT = f"SELECT COALESCE(MAX(seq), 0), {database.NOW} FROM change"
+POINT = "SELECT COALESCE(MAX(seq), 0), store_now() FROM change"
 CHANGES = """SELECT authid, credential FROM change WHERE seq > ?
              UNION ALL SELECT authid, id FROM credential WHERE expires > ? AND expires <= ?"""
 
@@ -91,7 +91,6 @@ class Principals:
         :raises database.StoreError: if it can't be opened; better now than at the first login.
         """
         database.connect(path).close()
-        self._path = path
         self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
         self._pool.start()
         self._hashing = _Hashing(reactor)
@@ -142,7 +141,7 @@ class Principals:
     def _answer(self, connection: Any, question: Any, *args: Any) -> Any:
         """Runs in a thread. A connection that failed once isn't used again."""
         try:
-            with database.sentences(self._path):
+            with database.sentences(connection):
                 return question(connection, *args)
         except BaseException:
             connection.spoil()

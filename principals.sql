@@ -1,5 +1,6 @@
 -- Whom do we know? One row for a principal, one for each of its credentials.
--- Times are seconds since 1970 (UTC); NULL means "never". Read by database.py, for SQLite and PostgreSQL alike.
+-- Times are seconds since 1970 (UTC); NULL means "never". The store's own clock is store_now(), which database.py and
+-- postgresql.py define, so that all nodes that share a store agree on the time.
 
 CREATE TABLE store (version INTEGER NOT NULL);
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import names
-from database import NOW, Connection, sentences, writing
+from database import Connection, sentences, transaction
 from principals import ACTIVE, STATE
 
 MAX_CHOSEN = 2  # chosen tickets of a principal: one and its successor, for each may cost a login some 80 ms
@@ -36,8 +36,8 @@ class Refused(Exception):
 
 def now(connection: Connection) -> float:
     """The store's clock, in seconds since 1970."""
-    with sentences(connection.path):
-        return float(connection.execute(f"SELECT {NOW}").fetchone()[0])
+    with sentences(connection):
+        return float(connection.execute("SELECT store_now()").fetchone()[0])
 
 
 def add(connection: Connection, principal: Record) -> None:
@@ -46,7 +46,7 @@ def add(connection: Connection, principal: Record) -> None:
     :raises names.Malformed: if one of them can't be stored.
     :raises Refused: if there is such a principal.
     """
-    with writing(connection):
+    with transaction(connection):
         _add(connection, principal)
 
 
@@ -55,7 +55,7 @@ def remove(connection: Connection, authid: str) -> None:
 
     :raises Refused: here and below, if there is no such principal or credential.
     """
-    with writing(connection):
+    with transaction(connection):
         _require(connection, authid)
         connection.execute("DELETE FROM principal WHERE authid = ?", (authid,))
         connection.execute(ADD_CHANGE, (authid, None))
@@ -68,7 +68,7 @@ def add_credential(connection: Connection, authid: str, credential: Record) -> s
     :raises names.Malformed: if the verifier or the label can't be stored.
     :raises Refused: for a key that somebody has, an expiry that is past, or a third chosen ticket.
     """
-    with writing(connection):
+    with transaction(connection):
         _require(connection, authid)
         return _add_credential(connection, authid, credential)
 
@@ -78,7 +78,7 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
 
     :returns: the successor's id.
     """
-    with writing(connection):
+    with transaction(connection):
         known = _require_credential(connection, authid, old)
         if known["state"] != ACTIVE:
             raise Refused(f"credential {old} is {known['state']}: add a new one instead")
@@ -92,19 +92,23 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
 
 def revoke(connection: Connection, authid: str, credential: str | None = None) -> None:
     """Withdraw a credential, or with None the principal, from now on."""
-    with writing(connection):
+    with transaction(connection):
         if credential is None:
             _require(connection, authid)
-            connection.execute(f"UPDATE principal SET revoked = {NOW} WHERE authid = ? AND revoked IS NULL", (authid,))
+            connection.execute(
+                "UPDATE principal SET revoked = store_now() WHERE authid = ? AND revoked IS NULL", (authid,)
+            )
         else:
             _require_credential(connection, authid, credential)
-            connection.execute(f"UPDATE credential SET revoked = {NOW} WHERE id = ? AND revoked IS NULL", (credential,))
+            connection.execute(
+                "UPDATE credential SET revoked = store_now() WHERE id = ? AND revoked IS NULL", (credential,)
+            )
         connection.execute(ADD_CHANGE, (authid, credential))
 
 
 def restore(connection: Connection, authid: str) -> None:
     """Take the revocation of a principal back. Credentials that were withdrawn one by one stay withdrawn."""
-    with writing(connection):
+    with transaction(connection):
         if _require(connection, authid)["state"] == ACTIVE:
             raise Refused(f"{authid} isn't revoked")
         connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
@@ -112,26 +116,22 @@ def restore(connection: Connection, authid: str) -> None:
 
 def principals(connection: Connection) -> Iterator[Record]:
     """All principals in the order of their authids, each with the number of its credentials."""
-    with sentences(connection.path):
+    with sentences(connection):
         for row in connection.execute(PRINCIPALS + " GROUP BY p.authid ORDER BY p.authid"):
             yield _principal(row)
 
 
 def show(connection: Connection, authid: str) -> Record:
     """One principal with its credentials."""
-    with sentences(connection.path):
+    with sentences(connection):
         return {**_require(connection, authid), "credentials": _credentials(connection, authid)}
 
 
 def export(connection: Connection) -> Iterator[Record]:
     """Each principal with its credentials, all from one moment."""
-    with sentences(connection.path):
-        connection.execute("BEGIN")
-        try:
-            for (authid,) in connection.execute("SELECT authid FROM principal ORDER BY authid").fetchall():
-                yield show(connection, authid)
-        finally:
-            connection.execute("ROLLBACK")
+    with transaction(connection, writing=False):
+        for (authid,) in connection.execute("SELECT authid FROM principal ORDER BY authid").fetchall():
+            yield show(connection, authid)
 
 
 def load(connection: Connection, lines: Iterable[bytes]) -> int:
@@ -141,7 +141,7 @@ def load(connection: Connection, lines: Iterable[bytes]) -> int:
     :raises Refused: with the number of the line that can't be added, and why.
     """
     number = 0
-    with writing(connection):
+    with transaction(connection):
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
