@@ -7,6 +7,7 @@ It joins, shows what it was given, tries what its role may do and what it may no
 went as it should, 1 if it was refused or something else came out, and 2 if there was no router to talk to.
 """
 
+import io
 import os
 import sys
 from dataclasses import dataclass
@@ -24,6 +25,10 @@ from autobahn.wamp.types import Challenge, CloseDetails, ComponentConfig, Publis
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
+from twisted.internet.task import deferLater
+
+import keys
+import names
 
 CONNECT_TIMEOUT = 10.0  # seconds in which the router must take the connection
 SESSION_TIMEOUT = 20.0  # seconds after which a session that goes nowhere is given up
@@ -75,6 +80,7 @@ class TicketClient(ApplicationSession):
         self._outcome.joined = True
         try:
             await try_permissions(self)
+            await deferLater(reactor, self.config.extra["stay"], lambda: None)
         except Exception as error:
             self._outcome.complaint = f"{type(error).__name__}: {error}"
         self.leave()
@@ -147,7 +153,7 @@ class CryptosignClient(ApplicationSession):
         )
         print(RULE)
         self._outcome.joined = True
-        self.leave()
+        reactor.callLater(self.config.extra["stay"], self.leave)
 
     def onLeave(self, details: CloseDetails) -> None:
         print(f"session closed: {details}")
@@ -163,7 +169,7 @@ async def run(runner: ApplicationRunner, make: partial[ApplicationSession], outc
     try:
         connecting = runner.run(make, start_reactor=False)
         protocol = await connecting.addTimeout(CONNECT_TIMEOUT, reactor)
-        await protocol.is_closed.addTimeout(SESSION_TIMEOUT, reactor)
+        await protocol.is_closed.addTimeout(SESSION_TIMEOUT + runner.extra["stay"], reactor)
         if not outcome.reason:
             outcome.complaint = protocol.wasNotCleanReason or (NO_TLS if runner.url.startswith("wss:") else CLOSED)
     except Exception as error:
@@ -174,29 +180,29 @@ def judge(outcome: Outcome, expected: str | None) -> tuple[int, str]:
     """The exit code, and what to tell the user if it isn't 0."""
     if not outcome.reason:
         return NOT_CONNECTED, f"No session with the router: {outcome.complaint}. Is it running? Try `make crossbar`."
-    if expected and (outcome.joined or outcome.reason != expected):
-        return REFUSED, f"Expected to be refused with {expected}, but got {outcome.reason}."
-    if not expected and not outcome.joined:
+    if expected:
+        done = outcome.reason == expected
+        return (DONE, "") if done else (REFUSED, f"Expected {expected}, but the session ended with {outcome.reason}.")
+    if not outcome.joined:
         return REFUSED, f"Refused: {outcome.reason}."
     if outcome.complaint:
         return REFUSED, f"Joined, but not all went as expected: {outcome.complaint}."
+    if outcome.reason != CloseDetails.REASON_DEFAULT:
+        return REFUSED, f"Joined, but the router ended the session: {outcome.reason}."
     return DONE, ""
 
 
-def load_signing_key(file: Path) -> CryptosignKey:
-    """A private key: 32 raw bytes, or OpenSSH's format for Ed25519, without a passphrase.
+def load_key(file: Path) -> CryptosignKey:
+    """Read the private key.
 
-    :raises click.ClickException: with a sentence, if it is neither.
+    :raises click.ClickException: with a sentence, if that can't be done.
     """
     try:
-        content = file.read_bytes()
-        if content.startswith(b"-----BEGIN"):
-            return CryptosignKey.from_ssh_bytes(content.decode().strip())
-        return CryptosignKey.from_bytes(content)
+        return keys.load_private(file)
     except OSError as error:
-        raise click.ClickException(f"{file}: {error.strerror}. `make keys` generates the demo's keys.") from None
-    except Exception as error:
-        raise click.ClickException(f"{file} holds no private key of 32 raw bytes or OpenSSH Ed25519: {error}") from None
+        raise click.ClickException(f"{file}: {error.strerror}. `make keys` makes the demo's keys.") from None
+    except names.Malformed as error:
+        raise click.ClickException(str(error)) from None
 
 
 def trust(ca: Path, url: str) -> Any:
@@ -223,7 +229,8 @@ def trust(ca: Path, url: str) -> Any:
 @click.option("--authid", help="Whom to log in as. A key needs none: the router knows whose it is.")
 @click.option("--ca", type=click.Path(path_type=Path), help="Certificate of the authority that signed the router's.")
 @click.option("--channel-binding", type=click.Choice(["tls-unique"]), help="Bind the signature to the TLS connection.")
-@click.option("--expect", metavar="URI", help="Succeed only if refused with this error.")
+@click.option("--expect", metavar="URI", help="Succeed only if refused, or ended, with this error.")
+@click.option("--stay", type=click.FloatRange(0, 3600), default=0, metavar="SECONDS", help="Don't leave at once.")
 @click.option("--debug", is_flag=True, help="Show what the library does.")
 def main(
     principal: str | None,
@@ -234,6 +241,7 @@ def main(
     ca: Path | None,
     channel_binding: str | None,
     expect: str | None,
+    stay: float,
     debug: bool,
 ) -> None:
     """Log in to the router with WAMP-ticket as AUTHID, the ticket taken from MYTICKET in the environment, or with
@@ -241,9 +249,9 @@ def main(
     authid = authid or principal
     outcome = Outcome()
     make: partial[ApplicationSession]
-    extra: dict[str, Any] = {"channel_binding": channel_binding, "authid": authid}
+    extra: dict[str, Any] = {"channel_binding": channel_binding, "authid": authid, "stay": stay}
     if key:
-        make = partial(CryptosignClient, outcome=outcome, key=load_signing_key(key))
+        make = partial(CryptosignClient, outcome=outcome, key=load_key(key))
         extra["key"] = str(key)
     elif not authid:
         raise click.UsageError("Say whom to log in as, or give a --key.")
@@ -254,6 +262,8 @@ def main(
         make = partial(TicketClient, outcome=outcome, ticket=ticket)
         realm = realm or "realm1"
 
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # or what is piped would be lost: the log takes over sys.stdout
     txaio.use_twisted()
     txaio.start_logging(level="debug" if debug else "info")
     if key:

@@ -19,12 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
-from nacl.signing import SigningKey
 
 import database
+import keys
 import names
 import registry
 from principals import chosen_verifier, ticket_digest
@@ -33,8 +30,6 @@ DEFAULT = Path(__file__).parent / ".crossbar" / "principals.db"
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
 WITHIN_A_SECOND = "This holds at the next login, and ends live sessions within a second."
-MAX_KEY_FILE = 10_000  # bytes
-PRIVATE_KEY_SIZE = 32  # bytes of a raw one
 
 Store = database.Connection
 Command = Callable[..., None]
@@ -198,7 +193,7 @@ def ticket(store: Store, authid: str, from_stdin: bool, from_env: str | None, **
 def key(store: Store, authid: str, pubkey: str, **options: str | None) -> None:
     """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, or a file that holds one of these."""
     identifier = registry.add_credential(
-        store, authid, {"kind": "key", "verifier": read_pubkey(pubkey), **terms(store, **options)}
+        store, authid, {"kind": "key", "verifier": keys.read_public(pubkey), **terms(store, **options)}
     )
     click.echo(f"{authid} has the key {identifier}.", err=True)
 
@@ -207,15 +202,7 @@ def key(store: Store, authid: str, pubkey: str, **options: str | None) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 def keygen(file: Path) -> None:
     """Make a key pair: the private half in FILE (for you alone), the public half in FILE.pub and on standard output."""
-    public = file.with_name(file.name + ".pub")
-    if file.exists() or public.exists():
-        raise click.ClickException(f"{file} or {public.name} is there already, and isn't overwritten.")
-    private = SigningKey.generate()
-    pubkey = private.verify_key.encode().hex()
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
-        output.write(private.encode())
-    public.write_text(pubkey + "\n")
-    click.echo(pubkey)
+    click.echo(keys.generate(file))
 
 
 @main.command()
@@ -239,15 +226,14 @@ def rotate(
     """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY."""
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
-    kinds = {known["id"]: known["kind"] for known in registry.show(store, authid)["credentials"]}
-    kind = kinds.get(credential)
+    kind = registry.credential(store, authid, credential)["kind"]
     if kind == "key":
         if not pubkey:
             raise click.UsageError("the successor of a key is a public key: give it as the last argument")
-        secret, successor = None, {"kind": "key", "verifier": read_pubkey(pubkey)}
+        secret, successor = None, {"kind": "key", "verifier": keys.read_public(pubkey)}
     else:
         secret, successor = new_ticket(from_stdin, from_env)
-        if kind and kind != successor["kind"]:
+        if kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
     identifier = registry.rotate(store, authid, credential, {**successor, **terms(store, **options)}, seconds(overlap))
     hand_over(secret, f"{identifier} follows {credential}, which runs out in {overlap}.")
@@ -255,7 +241,7 @@ def rotate(
 
 @main.command()
 @click.argument("authid")
-@click.option("--credential", metavar="ID", help="Withdraw only this one.")
+@click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @on_store()
 def revoke(store: Store, authid: str, credential: str | None, yes: bool) -> None:
@@ -318,28 +304,6 @@ def hand_over(secret: str | None, sentence: str) -> None:
         click.echo(secret)
         sentence += " This is the only time that the ticket is shown."
     click.echo(sentence, err=True)
-
-
-def read_pubkey(text: str) -> str:
-    """A public key as 64 hexadecimal digits, from these, from an OpenSSH line, or from a file that holds one.
-
-    :raises names.Malformed: if it is none of them.
-    """
-    if not (names.PUBKEY.fullmatch(text) or text.startswith("ssh-")):
-        with Path(text).open("rb") as file:
-            content = file.read(MAX_KEY_FILE)
-        if b"PRIVATE KEY" in content or len(content) == PRIVATE_KEY_SIZE:
-            raise names.Malformed(f"{text} holds a private key: register the public one")
-        text = content.decode("ascii", "replace").strip()
-    if not text.startswith("ssh-"):
-        return names.safe_pubkey(text)
-    try:
-        parsed = load_ssh_public_key(text.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise names.Malformed("this isn't an OpenSSH public key") from None
-    if not isinstance(parsed, Ed25519PublicKey):
-        raise names.Malformed("this OpenSSH key isn't of type ssh-ed25519")
-    return names.safe_pubkey(parsed.public_bytes(Encoding.Raw, PublicFormat.Raw).hex())
 
 
 def show_records(records: Iterable[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:

@@ -74,7 +74,7 @@ def add_credential(connection: Connection, authid: str, credential: Record) -> s
 
 
 def rotate(connection: Connection, authid: str, old: str, successor: Record, overlap: float) -> str:
-    """Add a successor to the credential with the id `old`, which runs out `overlap` seconds from now.
+    """Add a successor to the credential `old` (id or label), which runs out `overlap` seconds from now.
 
     :returns: the successor's id.
     """
@@ -85,13 +85,13 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
         added = _add_credential(connection, authid, {"label": known["label"], **successor})
         ends = now(connection) + overlap
         later = "UPDATE credential SET expires = ? WHERE id = ? AND (expires IS NULL OR expires > ?)"
-        connection.execute(later, (ends, old, ends))
-        connection.execute(ADD_CHANGE, (authid, old))
+        connection.execute(later, (ends, known["id"], ends))
+        connection.execute(ADD_CHANGE, (authid, known["id"]))
         return added
 
 
 def revoke(connection: Connection, authid: str, credential: str | None = None) -> None:
-    """Withdraw a credential, or with None the principal, from now on."""
+    """Withdraw a credential (id or label), or with None the principal, from now on."""
     with transaction(connection):
         if credential is None:
             _require(connection, authid)
@@ -99,7 +99,7 @@ def revoke(connection: Connection, authid: str, credential: str | None = None) -
                 "UPDATE principal SET revoked = store_now() WHERE authid = ? AND revoked IS NULL", (authid,)
             )
         else:
-            _require_credential(connection, authid, credential)
+            credential = str(_require_credential(connection, authid, credential)["id"])
             connection.execute(
                 "UPDATE credential SET revoked = store_now() WHERE id = ? AND revoked IS NULL", (credential,)
             )
@@ -125,6 +125,12 @@ def show(connection: Connection, authid: str) -> Record:
     """One principal with its credentials."""
     with sentences(connection):
         return {**_require(connection, authid), "credentials": _credentials(connection, authid)}
+
+
+def credential(connection: Connection, authid: str, named: str) -> Record:
+    """The credential of a principal with the id, or else the label, `named`."""
+    with sentences(connection):
+        return _require_credential(connection, authid, named)
 
 
 def export(connection: Connection) -> Iterator[Record]:
@@ -208,12 +214,13 @@ def _principal(row: tuple[Any, ...]) -> Record:
     return {**record, "revoked": iso(revoked), "credentials": credentials}
 
 
-def _require_credential(connection: Connection, authid: str, credential: str) -> Record:
+def _require_credential(connection: Connection, authid: str, named: str) -> Record:
     _require(connection, authid)
-    for known in _credentials(connection, authid):
-        if known["id"] == credential:
-            return known
-    raise Refused(f"{authid} has no credential {credential}: `python manage.py show {authid}` lists them")
+    found = [known for known in _credentials(connection, authid) if named in (known["id"], known["label"])]
+    if len(found) != 1:
+        several = "several credentials" if found else "no credential"
+        raise Refused(f"{authid} has {several} {named!r}: `python manage.py show {authid}` lists the ids")
+    return found[0]
 
 
 def _credentials(connection: Connection, authid: str) -> list[Record]:

@@ -1,26 +1,22 @@
-"""A headless Chromium, driven over the W3C WebDriver protocol: the few commands that the tests of the page need.
-
-    apt-get install chromium chromium-driver
-"""
+"""A headless Chromium, driven over the W3C WebDriver protocol with the few commands that the tests of the page need."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import ProxyHandler, Request, build_opener
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 MISSING = "the page is tested in Chromium: `apt-get install chromium chromium-driver`"
-QUIET = "headless disable-gpu disable-quic no-first-run disable-background-networking disable-component-update disable-sync"
+QUIET = ["headless", "disable-gpu", "no-first-run"]
+OFFLINE = ["disable-quic", "disable-background-networking", "disable-component-update", "disable-sync"]
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # what the protocol calls a reference to an element
 TAB, ENTER, DOWN = "\ue004", "\ue007", "\ue015"  # and keys that aren't characters
 PATIENCE = 30.0  # seconds for one command
-
-Options = dict[str, Any]
 
 
 class Browser:
@@ -28,11 +24,11 @@ class Browser:
 
     def __init__(self, directory: Path, *flags: str) -> None:
         assert CHROMIUM and DRIVER, MISSING
-        flags = (*QUIET.split(), f"user-data-dir={directory}", *(["no-sandbox"] if os.geteuid() == 0 else []), *flags)
+        sandbox = ["no-sandbox"] if os.geteuid() == 0 else []  # as root, Chromium won't start with one
+        flags = (*QUIET, *OFFLINE, *sandbox, f"user-data-dir={directory}", *flags)
         options = {"binary": CHROMIUM, "args": [f"--{flag}" for flag in flags]}
-        logs = {"browser": "ALL", "performance": "ALL"}
-        wanted = {"browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": logs}
-        self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        wanted = {"goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"}}
+        self._driver = subprocess.Popen([DRIVER, "--port=0"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         self._open = build_opener(ProxyHandler({})).open  # never by way of a proxy
         try:
             self._base = f"http://127.0.0.1:{self._port()}/session"
@@ -45,7 +41,7 @@ class Browser:
     def __enter__(self) -> "Browser":
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.do("DELETE", "")
         finally:
@@ -56,8 +52,8 @@ class Browser:
         """The driver picks a port, and says which."""
         assert self._driver.stdout
         for line in self._driver.stdout:
-            if "started successfully on port" in line:
-                return int(line.strip(" .\n").rpartition(" ")[2])
+            if found := re.search(rb"started successfully on port (\d+)", line):
+                return int(found[1])
         raise RuntimeError("chromedriver didn't start")
 
     def do(self, verb: str, path: str, **body: Any) -> Any:
@@ -93,9 +89,9 @@ class Browser:
         actions = [{"type": kind, "value": key} for key in keys for kind in ("keyDown", "keyUp")]
         self.do("POST", "/actions", actions=[{"type": "key", "id": "keyboard", "actions": actions}])
 
-    def log(self, kind: str) -> list[Options]:
+    def log(self, kind: str) -> list[dict[str, Any]]:
         """What was logged since the last time: to the console ("browser"), or by the debugger ("performance")."""
-        entries: list[Options] = self.do("POST", "/se/log", type=kind)
+        entries: list[dict[str, Any]] = self.do("POST", "/se/log", type=kind)
         return [json.loads(entry["message"])["message"] for entry in entries] if kind == "performance" else entries
 
     def emulate(self, width: int, height: int, scheme: str) -> None:
