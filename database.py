@@ -9,7 +9,7 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -120,7 +120,8 @@ def transaction(store: Any, writing: bool = True) -> Iterator[None]:
             yield
             store.execute("COMMIT")
         except BaseException:
-            store.rollback()
+            with suppress(store.Error):  # a connection that is lost has nothing to take back
+                store.rollback()
             raise
 
 

@@ -18,6 +18,7 @@ CREATE TABLE credential (
     kind       TEXT NOT NULL CHECK (kind IN ('key', 'ticket', 'chosen')),
     verifier   TEXT NOT NULL UNIQUE,          -- key: 64 hex digits; ticket: SHA-256 in hex; chosen: Argon2id
     label      TEXT NOT NULL,
+    created    DOUBLE PRECISION NOT NULL,
     not_before DOUBLE PRECISION,
     expires    DOUBLE PRECISION,
     revoked    DOUBLE PRECISION

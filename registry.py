@@ -23,9 +23,10 @@ VERIFIERS = {  # what is stored of each kind of credential
 ADD_CHANGE = "INSERT INTO change SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
 PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
                 FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
-CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.not_before, c.expires, c.revoked, {STATE}
-                  FROM credential c JOIN principal p ON p.authid = c.authid WHERE c.authid = ? ORDER BY c.id"""
-TIMES = ("not_before", "expires", "revoked")
+CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label,
+                         c.created, c.not_before, c.expires, c.revoked, {STATE}
+                  FROM credential c JOIN principal p ON p.authid = c.authid WHERE c.authid = ? ORDER BY c.created, c.id"""
+TIMES = ("created", "not_before", "expires", "revoked")
 
 Record = dict[str, Any]  # a principal or credential as show, export and import have it; times in ISO 8601, UTC
 
@@ -174,7 +175,7 @@ def _add_credential(connection: Connection, authid: str, credential: Record, pas
     """Add a credential to a principal that exists. With `past`, as in an import, it may have run out already."""
     kind = credential["kind"]
     verifier = VERIFIERS[kind](credential["verifier"])
-    not_before, expires, revoked = (seconds(credential.get(name)) for name in TIMES)
+    created, not_before, expires, revoked = (seconds(credential.get(name)) for name in TIMES)
     if expires is not None and not past and expires <= now(connection):
         raise Refused("the expiry is in the past")
     if expires is not None and not_before is not None and expires <= not_before:
@@ -184,8 +185,11 @@ def _add_credential(connection: Connection, authid: str, credential: Record, pas
     if kind == "chosen":
         _make_room(connection, authid)
     identifier = names.credential(credential.get("id") or secrets.token_hex(8))
-    row = (identifier, authid, kind, verifier, names.label(credential.get("label", "")), not_before, expires, revoked)
-    connection.execute("INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?)", row)
+    label = names.label(credential.get("label", ""))
+    times = (created if created is not None else now(connection), not_before, expires, revoked)
+    connection.execute(
+        "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (identifier, authid, kind, verifier, label, *times)
+    )
     return identifier
 
 

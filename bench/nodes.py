@@ -29,7 +29,11 @@ ROOT = Path(__file__).parent.parent
 OPEN = {"failures_at_once": 1_000_000}
 CHOSEN = "secret123"
 SAMPLE = 2_000  # principals of a store that log in, at most, of each method
-CALLS_AND_EVENTS = [["com.example.add2", "call"], ["com.example.topic1", "publish"], ["com.example.topic1", "subscribe"]]
+CALLS_AND_EVENTS = [
+    ["com.example.add2", "call"],
+    ["com.example.topic1", "publish"],
+    ["com.example.topic1", "subscribe"],
+]
 
 Config = dict[str, Any]
 

@@ -4,6 +4,7 @@ A comment before a code block says what to do with it:
 
     <!-- run -->               run each line that begins with ``$``, one after the other, and compare the output
     <!-- run: background -->   start the command, wait until its output is there, and leave it running
+    <!-- then -->              wait until what was started last has ended, and compare the rest that it printed
     <!-- stop -->              stop what was started last (no block)
     <!-- show: FILE -->        the block stands in that file, line by line
 
@@ -33,7 +34,7 @@ NOISE = re.compile(r"\S+ \[Controller +\d+\] ?")  # the blank line that Crossbar
 SAMPLES = (
     (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:?00|Z)?", "2026-11-21T12:00:00+0000"),
     (r"\b\d{13,16}\b", "6553397104124258"),
-    (r"\b[0-9a-f]{64}\b", "545efb0a2192db8d43f118e9bf9aee081466e1ef36c708b96ee6f62dddad9122"),
+    (r"(?<![0-9a-f])[0-9a-f]{64}(?![0-9a-f])", "545efb0a2192db8d43f118e9bf9aee081466e1ef36c708b96ee6f62dddad9122"),
     (r"\b[0-9a-f]{16}\b", "c4f1d2e3a5b69788"),
     (r"(?<=0x)[0-9a-f]{12}\b", "7faff0c6a130"),
     (r"(?<=tcp4:127\.0\.0\.1:)\d+", "38588"),
@@ -103,7 +104,9 @@ class Shell:
         for file in (folder / "Makefile", folder / "client.py", *folder.glob(".crossbar/*.json")):
             file.write_text(self._to_here(file.read_text()))
         (folder / ".venv").symlink_to(HERE / ".venv")  # set-up as such isn't what is tested here
+        subprocess.run(["make", "-s", ".crossbar/principals.db"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
         path = f"{folder / '.venv' / 'bin'}:/usr/local/bin:/usr/bin:/bin"
+        self._state = folder / ".state"  # the variables that commands have exported
         self._environment = {"PATH": path, "HOME": str(folder), "LANG": "C.UTF-8"}
         self._background: list[subprocess.Popen[str]] = []
 
@@ -121,8 +124,7 @@ class Shell:
 
     def run(self, command: str) -> list[str]:
         """Run a command and return the lines that it prints."""
-        state = self.folder / ".state"
-        script = f"[ -f {state} ] && . {state}; {self._to_here(command)}\nexport -p > {state}"
+        script = f"[ -f {self._state} ] && . {self._state}; {self._to_here(command)}\nexport -p > {self._state}"
         done = subprocess.run(
             ["bash", "-c", script],
             cwd=self.folder,
@@ -137,24 +139,36 @@ class Shell:
 
     def start(self, command: str, expected: list[str]) -> list[str]:
         """Start a command that goes on, and return what it prints until the last expected line."""
-        output = (self.folder / ".output").open("w+")
+        file = self._output()
         self._background.append(
             subprocess.Popen(
-                ["bash", "-c", f"exec {self._to_here(command)}"],
+                ["bash", "-c", f"[ -f {self._state} ] && . {self._state}; {self._to_here(command)}"],
                 cwd=self.folder,
                 env=self._environment,
                 text=True,
-                stdout=output,
+                stdout=file.open("w"),
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         )
+        self._shown = len(expected)
         deadline = time.monotonic() + PATIENCE
         printed: list[str] = []
-        while not (expected and expected[-1] in printed) and time.monotonic() < deadline:
+        while not expected or sample(expected[-1]) not in map(sample, printed):
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.05)
-            printed = self._told((self.folder / ".output").read_text())
+            printed = self._told(file.read_text())
         return printed
+
+    def rest(self) -> list[str]:
+        """What the command that was started last has printed since, once it has ended."""
+        file = self._output(0)
+        self._background.pop().wait(PATIENCE)
+        return self._told(file.read_text())[self._shown :]
+
+    def _output(self, more: int = 1) -> Path:
+        return self.folder / f".output{len(self._background) + more}"
 
     def stop(self) -> None:
         """End what was started last, as Ctrl-C would."""
@@ -192,6 +206,8 @@ def check(block: Block, shell: Shell) -> list[str]:
         shell.stop()
         return []
     wrong = []
+    if block.what == "then" and not matches(block.text.splitlines(), rest := shell.rest()):
+        wrong.append(f"README.md:{block.line}: what was started goes on with\n" + "\n".join(map(sample, rest)))
     for command, expected in transcript(block.text):
         printed = shell.start(command, expected) if block.argument == "background" else shell.run(command)
         if not matches(expected, printed):
@@ -206,6 +222,8 @@ def rewrite(text: str, shell: Shell) -> str:
         block = Block(0, found["what"], found["argument"], found["text"] or "")
         if block.what == "stop":
             shell.stop()
+        if block.what == "then":
+            return found[0].replace(block.text, "\n".join(map(sample, shell.rest())) + "\n")
         if block.what != "run":
             return found[0]
         lines = []

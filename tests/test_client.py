@@ -84,7 +84,7 @@ Main loop terminated.
 
 CRYPTOSIGN = """\
 Connecting to URL: requesting realm=None, authid=None
-initializing component: ComponentConfig(realm=<None>, extra={…'key': 'KEY'…}, …)
+initializing component: ComponentConfig(realm=<None>, extra={…'key': 'FILE'…}, …)
 client public key loaded: PUBKEY
 connected to router
 authentication challenge received: Challenge(method=cryptosign, extra={'challenge': '…', 'channel_binding': None})
@@ -108,7 +108,7 @@ Main loop terminated.
 
 CRYPTOSIGN_REFUSED = """\
 Connecting to URL: requesting realm=None, authid=None
-initializing component: ComponentConfig(realm=<None>, extra={…'key': 'KEY'…}, …)
+initializing component: ComponentConfig(realm=<None>, extra={…'key': 'FILE'…}, …)
 client public key loaded: PUBKEY
 connected to router
 session closed: CloseDetails(reason=<com.example.no_such_user>, \
@@ -423,14 +423,14 @@ def test_transcript_of_a_wrong_ticket(runs: dict[str, Run], name: str) -> None:
 def test_transcript_of_a_key(
     runs: dict[str, Run], places: dict[str, str], bundle: Bundle, name: str, door: str
 ) -> None:
-    values = {"URL": places[door], "KEY": places["good"], "PUBKEY": pubkey(bundle.device), "PROVIDER": DOORS[door]}
+    values = {"URL": places[door], "FILE": places["good"], "PUBKEY": pubkey(bundle.device), "PROVIDER": DOORS[door]}
     assert re.fullmatch(pattern(CRYPTOSIGN, **values), runs[name].lines)
 
 
 @pytest.mark.parametrize("name", ["unknown key", "right refusal of a key expected"])
 def test_transcript_of_an_unknown_key(runs: dict[str, Run], places: dict[str, str], name: str) -> None:
     shown = pubkey(SigningKey(Path(places["unknown"]).read_bytes()))
-    values = {"URL": places["ws"], "KEY": places["unknown"], "PUBKEY": shown}
+    values = {"URL": places["ws"], "FILE": places["unknown"], "PUBKEY": shown}
     assert re.fullmatch(pattern(CRYPTOSIGN_REFUSED, **values), runs[name].lines)
 
 

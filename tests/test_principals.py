@@ -12,16 +12,16 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import principals
 import pytest
 from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
-from principals import BY_ID, BY_KEY, BY_TICKET, Busy, Credential, Principals, chosen_verifier, ticket_digest
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.selectreactor import SelectReactor
 
 import database
+import principals
 import registry
+from principals import BY_ID, BY_KEY, BY_TICKET, Busy, Credential, Principals, chosen_verifier, ticket_digest
 
 PATIENCE = 30.0  # seconds
 CHOSEN, OTHER_CHOSEN, NEVER = "secret123", "correct horse", secrets.token_hex()
@@ -369,6 +369,6 @@ def test_a_store_that_is_no_store_is_noticed_at_the_start(loop: Loop, tmp_path: 
     path = tmp_path / "other.db"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(database.StoreError, match="other.db"):
+    with pytest.raises(database.StoreError, match=r"other\.db"):
         Principals(str(path), loop.reactor)
     assert (path.read_bytes() if path.exists() else None) == content

@@ -71,18 +71,20 @@ def test_an_unknown_name_is_named_with_all_that_there_are(name: str) -> None:
         assert field.name in str(error.value)
 
 
-FLOATS = "refusal_delay", "deadline", "failures_per_second"
-INTEGERS = "failures_at_once", "address_factor", "throttle_entries"
-STRINGS = "database", "audit"
-BOOLEANS = "require_tls", "require_channel_binding"
-LISTS = "trusted_proxies", "plain_from", "private_files"
-WRONG: list[tuple[str, Any]] = [
-    *((name, value) for name in FLOATS for value in ("1", None, True, [1], -1, -0.1, 1e9, float("inf"), float("nan"))),
-    *((name, 0) for name in FLOATS if name != "refusal_delay"),
-    *((name, value) for name in INTEGERS for value in ("1", None, True, [1], 1.0, 0.5, 0, -1, 10**10)),
-    *((name, value) for name in STRINGS for value in (1, None, True, ["x"], {})),
-    *((name, value) for name in BOOLEANS for value in (1, 0, None, "true", [True])),
-    *((name, value) for name in LISTS for value in ("127.0.0.1", None, 1, [1], [None], [["x"]], {"a": 1})),
+NOT: dict[type, list[Any]] = {  # of each type
+    float: ["1", None, True, [1], -1, -0.1, 1e9, float("inf"), float("nan")],
+    int: ["1", None, True, [1], 1.0, 0.5, 0, -1, 10**10],
+    str: [1, None, True, ["x"], {}],
+    bool: [1, 0, None, "true", [True]],
+    list: ["127.0.0.1", None, 1, [1], [None], [["x"]], {"a": 1}],
+}
+WRONG = [
+    *((name, value) for name in ("refusal_delay", "deadline", "failures_per_second") for value in NOT[float]),
+    *((name, 0) for name in ("deadline", "failures_per_second")),
+    *((name, value) for name in ("failures_at_once", "address_factor", "throttle_entries") for value in NOT[int]),
+    *((name, value) for name in ("database", "audit") for value in NOT[str]),
+    *((name, value) for name in ("require_tls", "require_channel_binding") for value in NOT[bool]),
+    *((name, value) for name in ("trusted_proxies", "plain_from", "private_files") for value in NOT[list]),
     *(("trusted_proxies", [value]) for value in ("", "localhost", "10.0.0.0/8", "10.0.0.1:80", "10.0.0", "::g")),
     *(("plain_from", [value]) for value in ("", "127.0.0.1", "Loopback", "any")),
 ]

@@ -64,6 +64,17 @@ TRESPASS = """
     return [document.title, [...new Set(barred)].sort()];
 """
 
+HASTY_ROUTER = """
+    window.WebSocket = class {
+        constructor() { setTimeout(() => this.onopen()); }
+        close() {}
+        send(text) {
+            const answer = {1: [2, 7, {authid: "client1", authrole: "frontend"}], 48: args[0]}[JSON.parse(text)[0]];
+            if (answer) setTimeout(() => this.onmessage({data: JSON.stringify(answer)}));
+        }
+    };
+"""
+
 
 class Page:
     """The page in the browser, as a user sees it."""
@@ -312,6 +323,15 @@ def test_a_revoked_session_is_seen_to_end(page: Page, bundle: Bundle) -> None:
         assert json.loads(ours["wire"])[2] == "wamp.close.goodbye_and_out"
     finally:
         bundle.manage("remove", "guest", "--yes")
+
+
+@pytest.mark.parametrize("last", [[6, {}, "com.example.revoked"], [3, {}, "wamp.error.protocol_violation"]])
+def test_an_end_in_the_middle_is_no_permission(page: Page, last: list[object]) -> None:
+    page.browser.run("const args = arguments;" + HASTY_ROUTER, last)
+    page.log_in("client1", CHOSEN)
+    page.until_it_says("The session ended before all was tried.")
+    page.until_the_button_says("Log in")
+    assert page.attempts == {}
 
 
 def test_a_ticket_by_keyboard_alone(page: Page) -> None:

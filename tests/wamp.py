@@ -10,7 +10,7 @@ from websockets.sync.client import ClientConnection, connect
 HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE = 1, 2, 3, 4, 5, 6
 ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, EVENT = 8, 16, 17, 32, 33, 36
 CALL, RESULT, REGISTER, REGISTERED, INVOCATION, YIELD = 48, 50, 64, 65, 68, 70
-ROLES = {"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}}
+ROLES: dict[str, Any] = {"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}}
 PATIENCE = 15.0  # seconds to wait for a message; the deadline of the guard is 5
 
 Message = list[Any]
