@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs keys test fuzz lint clean
+.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs keys test readme interop fuzz lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -53,14 +53,20 @@ keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
 test: .venv/dev $(STORE) lint ## run all the tests
 	@pytest
 
+interop: interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
+	@pytest tests/test_interop.py
+
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
 	@HYPOTHESIS_PROFILE=fuzz pytest tests/test_fuzz.py
+
+readme: .venv/dev $(STORE) ## rewrite the transcripts in README.md from what comes out today
+	@python tests/readme.py
 
 lint: .venv/dev ## check style and types
 	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
 
 clean: ## remove what the other targets made
-	rm -rf .venv .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
+	rm -rf .venv interop/.venv interop/node_modules .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
 	find .crossbar -mindepth 1 ! -name 'config*.json' -delete
 
 # The demo's principals. An operator would type the same commands.
@@ -91,6 +97,13 @@ $(CERTS): | .venv/run
 	@echo "Setting up .venv (once, a minute or two) ..."
 	@$(PYTHON) -m venv .venv
 	@python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements.txt
+	@touch $@
+
+interop/.venv/run: interop/requirements.txt interop/package-lock.json
+	@echo "Setting up the client libraries (once) ..."
+	@npm ci --prefix interop --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@$(PYTHON) -m venv interop/.venv
+	@interop/.venv/bin/python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r interop/requirements.txt
 	@touch $@
 
 .venv/dev: .venv/run requirements-dev.txt

@@ -48,7 +48,7 @@ class Claim:
         return cls(
             method=method,
             realm=None if realm is None else names.realm(realm),
-            authid=None if authid is None and method == "cryptosign" else names.authid(authid),
+            authid=None if authid in (None, "") and method == "cryptosign" else names.authid(authid),
             ticket=names.ticket(details.get("ticket")) if method == "ticket" else "",
             pubkey=names.pubkey(extra.get("pubkey")) if method == "cryptosign" else "",
             channel_binding=channel_binding,
