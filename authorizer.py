@@ -68,7 +68,7 @@ class Authorizer(ApplicationSession):
         self._roles = {role: RouterRoleStaticAuth(None, role, rules) for role, rules in extra["roles"].items()}
         self._rule = lru_cache(maxsize=10_000)(self._apply_rules)
         self._sessions: dict[int, Live] = {}
-        self._unconfirmed: set[Live] = set()  # nobody could ask the store about them yet
+        self._unconfirmed: set[Live] = set()  # newcomers; the store hasn't been asked about them
         self._by_credential: dict[str, set[Live]] = {}
         self._by_authid: dict[str, set[Live]] = {}
         self._point: Point | None = None  # up to where the store's changes are known
@@ -97,20 +97,17 @@ class Authorizer(ApplicationSession):
 
     # -- who is here
 
-    async def _joined(self, details: dict[str, Any]) -> None:
+    def _joined(self, details: dict[str, Any]) -> None:
+        """A newcomer. The next tick looks at its credential, which may have been revoked since it was admitted."""
         live = self._know(details)
         if live:
             self._record("joined", live, method=details["authmethod"])
-            await self._look_soon(live)
 
     async def _adopt(self, session: int) -> None:
         """Take over a session that was there before us."""
-        try:
-            live = self._know(await self.call("wamp.session.get", session))
-        except ApplicationError:
-            return  # it has left meanwhile
-        if live:
-            await self._look_soon(live)
+        details = await self._try("wamp.session.get", session)
+        if details:
+            self._know(details)
 
     def _know(self, details: dict[str, Any]) -> Live | None:
         """The session that `details` describe; None if it stands on no credential of ours."""
@@ -138,20 +135,19 @@ class Authorizer(ApplicationSession):
     # -- what was taken back
 
     async def _tick(self) -> None:
-        """Ask what changed, and look again at the sessions that it concerns: at few, however many there are."""
+        """Ask what changed, and look at the sessions that it concerns, and at newcomers: at few of however many."""
         assert self._point is not None
         try:
             point, changed = await self._principals.changes(self._point)
             older = point.seq < self._point.seq  # another store lies there now: look at everybody
-            for credential in list(self._by_credential) if older else self._touched(changed):
-                await self._look(credential)
+            await self._look(set(self._by_credential) if older else self._touched(changed))
             self._point = point
             self._store_is_here()
         except Exception as error:
             self._store_is_gone(error)
 
     def _touched(self, changed: Iterable[tuple[str, str | None]]) -> set[str]:
-        """The credentials whose live sessions a change may concern, and those that nobody could be asked about yet."""
+        """The credentials of newcomers, and those whose live sessions a change may concern."""
         touched = {live.credential for live in self._unconfirmed}
         for authid, credential in changed:
             if credential is None:
@@ -160,20 +156,16 @@ class Authorizer(ApplicationSession):
                 touched.add(credential)
         return touched
 
-    async def _look_soon(self, live: Live) -> None:
-        """Look at a newcomer now or, if the store is away, when it is back."""
-        try:
-            await self._look(live.credential)
-        except Exception as error:
-            self._store_is_gone(error)
-
-    async def _look(self, credential: str) -> None:
-        """Ask the store whether a credential still counts, and end the sessions that stand on it if it doesn't.
+    async def _look(self, credentials: set[str]) -> None:
+        """Ask the store which of these credentials still count, and end the sessions that stand on the others.
 
         :raises Exception: if the store can't be asked; then nobody is ended.
         """
-        found = await self._principals.by_id(credential)
-        for live in list(self._by_credential.get(credential, ())):
+        if not credentials:
+            return
+        store = await self._principals.by_ids(credentials)
+        for live in [live for credential in credentials for live in self._by_credential.get(credential, ())]:
+            found = store.get(live.credential)
             if found and found.state == ACTIVE and (found.authid, found.realm) == (live.authid, self._realm):
                 self._unconfirmed.discard(live)
             elif not live.ended:
@@ -214,11 +206,14 @@ class Authorizer(ApplicationSession):
         return self._decide(live, details["authrole"], uri, action)
 
     async def _authorize_newcomer(self, details: dict[str, Any], uri: str, action: str) -> dict[str, Any]:
-        """A session may act before we have heard that it joined, or been told by the store that it may."""
+        """A session may act before a tick has looked at it, or before we have even heard that it joined."""
         live = self._know(details)
         if live is None:
             return dict(DENIED)
-        await self._look_soon(live)
+        try:
+            await self._look({live.credential})
+        except Exception as error:
+            self._store_is_gone(error)
         return self._decide(live, details["authrole"], uri, action)
 
     def _decide(self, live: Live, role: str, uri: str, action: str) -> dict[str, Any]:

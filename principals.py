@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from hmac import compare_digest
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ import database
 READERS = 4  # threads, each with a connection of its own
 HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 WAITING = 64  # Argon2id checks that may wait for one of these
+AT_ONCE = 500  # ids in one query
 ACTIVE = "active"
 
 # The one place that decides whether a credential counts, by the store's clock.
@@ -35,7 +37,7 @@ STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revok
                  ELSE '{ACTIVE}' END"""
 LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.kind, c.verifier, {STATE}, c.expires
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
-BY_ID = LOOKUP + "c.id = ?"
+BY_IDS = LOOKUP + "c.id IN ({})"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
@@ -124,9 +126,9 @@ class Principals:
             await self._hashing.verify(DECOY, ticket)
         return None
 
-    def by_id(self, credential: str) -> "Deferred[Credential | None]":
-        """The credential with the id `credential`, or None if it or its principal was removed."""
-        return self._ask(_by_id, credential)
+    def by_ids(self, credentials: Collection[str]) -> "Deferred[dict[str, Credential]]":
+        """The credentials with these ids, by id; those that were removed, or whose principal was, are missing."""
+        return self._ask(_by_ids, list(credentials))
 
     def changes(self, since: Point | None) -> "Deferred[Changes]":
         """What was revoked, removed, rescheduled or has run out after the point `since`; None: nothing, just the point.
@@ -168,8 +170,13 @@ def _by_key(connection: Any, pubkey: str) -> Credential | None:
     return _first(connection.execute(BY_KEY, (pubkey,)).fetchall())
 
 
-def _by_id(connection: Any, credential: str) -> Credential | None:
-    return _first(connection.execute(BY_ID, (credential,)).fetchall())
+def _by_ids(connection: Any, credentials: list[str]) -> dict[str, Credential]:
+    found: dict[str, Credential] = {}
+    for start in range(0, len(credentials), AT_ONCE):
+        some = credentials[start : start + AT_ONCE]
+        rows = connection.execute(BY_IDS.format(", ".join("?" * len(some))), some).fetchall()
+        found |= {credential.id: credential for credential in map(Credential.from_row, rows)}
+    return found
 
 
 def _first(rows: list[tuple[Any, ...]]) -> Credential | None:

@@ -23,9 +23,9 @@ VERIFIERS = {  # what is stored of each kind of credential
 ADD_CHANGE = "INSERT INTO change SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
 PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
                 FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
-CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label,
-                         c.created, c.not_before, c.expires, c.revoked, {STATE}
-                  FROM credential c JOIN principal p ON p.authid = c.authid WHERE c.authid = ? ORDER BY c.created, c.id"""
+CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, {STATE}
+                  FROM credential c JOIN principal p ON p.authid = c.authid
+                  WHERE c.authid = ? ORDER BY c.created, c.id"""
 TIMES = ("created", "not_before", "expires", "revoked")
 
 Record = dict[str, Any]  # a principal or credential as show, export and import have it; times in ISO 8601, UTC
