@@ -42,9 +42,11 @@ clients-hardened: $(STORE) $(CERTS) ## the four clients over TLS, and two that a
 
 demo-hardened: $(STORE) $(CERTS) ## all in one: start the hardened node, run its clients, stop it
 	@python node.py --config config-hardened.json $(MAKE) --no-print-directory clients-hardened
+	@echo "All clients ended as expected."
 
 demo: $(STORE) ## all in one: start the node, run the clients at both doors, stop the node
 	@python node.py $(MAKE) --no-print-directory clients clients-function
+	@echo "All clients ended as expected."
 
 certs: $(CERTS) ## make a development CA and a certificate for localhost
 
@@ -70,7 +72,7 @@ clean: ## remove what the other targets made
 	find .crossbar -mindepth 1 ! -name 'config*.json' -delete
 
 # The demo's principals. An operator would type the same commands.
-$(STORE): .venv/run .keys/client01.key .keys/client01-bad.key
+$(STORE): | .venv/run .keys/client01.key .keys/client01-bad.key
 	@echo "Adding the demo's principals ..."
 	@rm -f $@.new*
 	@$(MANAGE) --database $@.new add client1 --realm realm1 --role frontend

@@ -10,6 +10,7 @@ went as it should, 1 if it was refused or something else came out, and 2 if ther
 import io
 import os
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from autobahn.wamp.cryptosign import CryptosignKey
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import Challenge, CloseDetails, ComponentConfig, PublishOptions, SessionDetails
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, TimeoutError
+from twisted.internet.error import ConnectError, ReactorNotRunning
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import deferLater
 
@@ -35,6 +37,7 @@ SESSION_TIMEOUT = 20.0  # seconds after which a session that goes nowhere is giv
 DONE, REFUSED, NOT_CONNECTED = 0, 1, 2  # exit codes
 RULE = "*" * 80
 CLOSED = "it closed the connection"
+SILENT = "it doesn't answer"
 NO_TLS = "its certificate is for another name, or from an authority that isn't trusted (--ca FILE names one that is)"
 
 
@@ -171,17 +174,28 @@ async def run(runner: ApplicationRunner, make: partial[ApplicationSession], outc
         protocol = await connecting.addTimeout(CONNECT_TIMEOUT, reactor)
         await protocol.is_closed.addTimeout(SESSION_TIMEOUT + runner.extra["stay"], reactor)
         if not outcome.reason:
-            outcome.complaint = protocol.wasNotCleanReason or (NO_TLS if runner.url.startswith("wss:") else CLOSED)
+            said = protocol.wasNotCleanReason or protocol.remoteCloseReason
+            outcome.complaint = said or (NO_TLS if runner.url.startswith("wss:") else CLOSED)
+    except TimeoutError:
+        outcome.complaint = SILENT
+    except ConnectError as error:
+        outcome.complaint = f"{str(error).rstrip('.')}. Is it running? Try `make crossbar`"
     except Exception as error:
         outcome.complaint = str(error).rstrip(".") or type(error).__name__
+
+
+def stop() -> None:
+    """End the main loop, unless Ctrl-C has."""
+    with suppress(ReactorNotRunning):
+        reactor.stop()
 
 
 def judge(outcome: Outcome, expected: str | None) -> tuple[int, str]:
     """The exit code, and what to tell the user if it isn't 0."""
     if not outcome.reason:
-        return NOT_CONNECTED, f"No session with the router: {outcome.complaint}. Is it running? Try `make crossbar`."
+        return NOT_CONNECTED, f"No session with the router: {outcome.complaint}."
     if expected:
-        done = outcome.reason == expected
+        done = outcome.reason == expected != CloseDetails.REASON_DEFAULT  # to leave in peace is no refusal
         return (DONE, "") if done else (REFUSED, f"Expected {expected}, but the session ended with {outcome.reason}.")
     if not outcome.joined:
         return REFUSED, f"Refused: {outcome.reason}."
@@ -257,6 +271,8 @@ def main(
         raise click.UsageError("Say whom to log in as, or give a --key.")
     elif not (ticket := os.environ.get("MYTICKET")):
         raise click.UsageError('The ticket comes from the environment: MYTICKET="..." python client.py AUTHID')
+    elif any("\ud800" <= character <= "\udfff" for character in authid + ticket):  # what Python makes of other bytes
+        raise click.UsageError("AUTHID and MYTICKET must be text in UTF-8.")
     else:
         print(f"Principal '{authid}' using the ticket in MYTICKET")
         make = partial(TicketClient, outcome=outcome, ticket=ticket)
@@ -269,9 +285,7 @@ def main(
     if key:
         print(f"Connecting to {url}: requesting realm={realm}, authid={authid}")
     runner = ApplicationRunner(url, realm, extra, ssl=trust(ca, url) if ca else None)
-    reactor.callWhenRunning(
-        lambda: Deferred.fromCoroutine(run(runner, make, outcome)).addBoth(lambda _: reactor.stop())
-    )
+    reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run(runner, make, outcome)).addBoth(lambda _: stop()))
     reactor.run()
     code, sentence = judge(outcome, expect)
     if sentence:

@@ -56,8 +56,9 @@ class Node:
             self._require_free(port)
         command = [str(Path(sys.executable).with_name("crossbar")), "start", "--loglevel", self._loglevel]
         command += ["--cbdir", str(self.directory), "--config", self._config]
+        quiet = subprocess.DEVNULL if self._loglevel == "error" else None  # errors go to stderr
         self._process = subprocess.Popen(
-            command, stdout=self._output, stderr=subprocess.STDOUT if self._output else None
+            command, stdout=self._output or quiet, stderr=subprocess.STDOUT if self._output else None
         )
         try:
             for door in doors:
@@ -93,12 +94,21 @@ class Node:
 
     def _doors(self) -> Any:
         """Port, whether TLS is spoken there, and path of each WebSocket door."""
-        for worker in json.loads((self.directory / self._config).read_text())["workers"]:
+        for worker in self._workers():
             for transport in worker.get("transports", ()):
                 endpoint = transport["endpoint"]
                 for path, service in transport.get("paths", {}).items():
                     if endpoint["type"] == "tcp" and service["type"] == "websocket":
                         yield endpoint["port"], "tls" in endpoint, path
+
+    def _workers(self) -> Any:
+        file = self.directory / self._config
+        try:
+            return json.loads(file.read_text())["workers"]
+        except OSError as error:
+            raise NodeError(f"{file}: {error.strerror}.") from None
+        except (ValueError, LookupError, TypeError) as error:
+            raise NodeError(f"{file} isn't a node's configuration: {error}.") from None
 
     def _require_free(self, port: int) -> None:
         try:
@@ -153,12 +163,18 @@ def _answers(port: int, tls: bool, path: str) -> bool:
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--config", default="config.json", show_default=True, help="Which of the configurations in .crossbar.")
 @click.option(
-    "--loglevel", default="error", show_default=True, help="How much the node writes: error, warn, info or debug."
+    "--loglevel",
+    type=click.Choice(["error", "warn", "info"]),  # at debug, the router writes down each ticket
+    default="error",
+    show_default=True,
+    help="How much the node writes.",
 )
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def main(config: str, loglevel: str, command: tuple[str, ...]) -> None:
     """Run the node: until Ctrl-C, or for as long as COMMAND takes."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the node is stopped too
     try:
+        click.echo("Starting the node ...")
         with Node(HERE / ".crossbar", config, loglevel=loglevel) as node:
             if command:
                 sys.exit(subprocess.run(command, check=False).returncode)

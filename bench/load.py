@@ -1,7 +1,7 @@
 """Who knocks at the door? A process that makes many logins and calls at once, and as little work of it as it can.
 
-It speaks just enough WebSocket and WAMP to get in: plain frames, JSON, no library between. ``run.py`` starts it, sends it
-jobs, one JSON object a line, and gets one line back for each: jobs run side by side, each in its own time. It counts its
+It speaks just enough WebSocket and WAMP to get in: plain frames, JSON, no library between. ``run.py`` starts it, sends
+it jobs, one a line in JSON, and gets one line back for each: jobs run side by side, each in its own time. It counts its
 own CPU, so that a run in which it was the bottleneck can say so.
 """
 
@@ -180,8 +180,9 @@ class Jobs:
     """What can be asked for. Each method is a job; what it returns goes back as JSON."""
 
     def __init__(self) -> None:
+        self._wires: dict[str, Wire] = {}  # sessions that stay, by name
         self._tasks: dict[str, asyncio.Task[Any]] = {}  # what goes on in the background, by name
-        self._watched: dict[str, dict[str, Any]] = {}
+        self._watched: dict[str, dict[int, float]] = {}  # by kind of message, when the last one came
 
     async def logins(self, door: Door, credentials: list[Credential], count: int, at_once: int) -> dict[str, Any]:
         """Log in and out again `count` times, `at_once` at a time, as each of the credentials in turn."""
@@ -204,48 +205,48 @@ class Jobs:
             "delays": sorted(delays),
         }
 
-    async def traffic(self, door: Door, credential: Credential, kind: str, count: int, at_once: int) -> dict[str, Any]:
-        """Call or publish `count` times over one session, `at_once` at a time."""
-        wire = await Wire.open(door)
-        await wire.login(credential)
+    async def enter(self, door: Door, credential: Credential, name: str) -> None:
+        """Log in, and stay."""
+        self._wires[name] = await Wire.open(door)
+        await self._wires[name].login(credential)
+
+    async def traffic(self, name: str, kind: str, count: int, at_once: int) -> dict[str, Any]:
+        """Call or publish `count` times in a session that has been entered, `at_once` at a time."""
+        wire = self._wires[name]
         started, cpu = time.perf_counter(), time.process_time()
         for number in range(count + at_once):
             if number < count:
                 act(wire, kind)
             if number >= at_once and (answer := await wire.receive())[0] not in (RESULT, PUBLISHED):
                 raise LoadError(f"unexpected: {answer}")
-        result = {"seconds": time.perf_counter() - started, "load_cpu": time.process_time() - cpu}
-        await wire.leave()
-        return result
+        return {"seconds": time.perf_counter() - started, "load_cpu": time.process_time() - cpu}
 
-    async def echo(self, door: Door, credential: Credential, name: str) -> None:
-        """Begin to call again and again, the next as soon as the last is answered."""
-        wire = await Wire.open(door)
-        await wire.login(credential)
-        worst = 0.0
+    async def echo(self, name: str) -> None:
+        """Begin to call again and again in a session that has been entered, each time when the last is answered."""
+        wire = self._wires[name]
 
         async def run() -> float:
-            nonlocal worst
-            try:
-                while True:
-                    started = time.perf_counter()
-                    act(wire, "call")
-                    await wire.receive()
-                    worst = max(worst, time.perf_counter() - started)
-                    await asyncio.sleep(0.002)
-            except asyncio.CancelledError:
-                wire._transport.abort()
-                return worst
+            worst = 0.0
+            while name in self._tasks:
+                started = time.perf_counter()
+                act(wire, "call")
+                await wire.receive()
+                worst = max(worst, time.perf_counter() - started)
+                await asyncio.sleep(0.002)
+            return worst
 
         self._tasks[name] = asyncio.create_task(run())
 
-    async def publish(self, door: Door, credential: Credential, name: str) -> None:
-        """Begin to publish at an even pace."""
-        wire = await Wire.open(door)
-        await wire.login(credential)
+    async def worst(self, name: str) -> float:
+        """End the calls, and return the longest that one of them took, in seconds."""
+        return float(await self._tasks.pop(name))
+
+    async def publish(self, name: str) -> None:
+        """Begin to publish at an even pace in a session that has been entered, and go on while it lasts."""
+        wire = self._wires[name]
 
         async def run() -> None:
-            while True:
+            while not wire.closed.done():
                 wire.ask(PUBLISH, {}, "com.example.topic1", ["tick"])
                 await asyncio.sleep(PACE)
 
@@ -284,19 +285,13 @@ class Jobs:
         self._tasks[name] = asyncio.create_task(run())
         await settled.wait()
 
-    async def last(self, name: str) -> dict[str, float]:
+    async def last(self, name: str) -> float:
         """When a watched session that is told to go has heard its last: seconds on the monotonic clock."""
         seen = self._watched.pop(name)
         while not (seen[GOODBYE] and time.monotonic() - max(seen.values()) > SILENCE):
             await asyncio.sleep(0.1)
         self._tasks.pop(name).cancel()
-        return {"last": max(seen[EVENT], seen[RESULT]), "goodbye": seen[GOODBYE]}
-
-    async def stop(self, name: str) -> Any:
-        """End what goes on in the background, and return what came of it."""
-        task = self._tasks.pop(name)
-        task.cancel()
-        return (await asyncio.gather(task, return_exceptions=True))[0] if name.startswith("echo") else None
+        return max(seen[EVENT], seen[RESULT])
 
 
 def act(wire: Wire, kind: str) -> None:

@@ -1,6 +1,6 @@
 """What is the least that such a component can do? A dict, and nothing around it: the yardstick of the benchmark.
 
-No store, no throttle, no audit, no deadline, no check of what comes in. Not to be copied: it is here to be compared with.
+No store, no throttle, no audit, no deadline, no check of what comes in. Not to be copied: here to be compared with.
 """
 
 from collections.abc import Callable

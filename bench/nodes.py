@@ -1,8 +1,10 @@
 """Which nodes are measured? Each is the shipped configuration or a variation of it, in a directory of its own.
 
 ``ours``     ``config.json``, its throttle wide open (all comes from one address) and with a store of the size asked for
+``alone``    the same without the authorizers: our authenticator, and nobody who watches the sessions
 ``fenced``   the realms and the fence of ``config-hardened.json`` behind the plain doors of ``config.json``
-``smallest`` the same realms without our components: doors for anonymous, static, and the smallest possible authenticators
+``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest possible
+             authenticators of ``minimal.py``
 """
 
 import copy
@@ -41,14 +43,17 @@ Config = dict[str, Any]
 class BenchNode:
     """A node that is running, and what its router worker has used so far. A context manager."""
 
-    def __init__(self, kind: str, principals: int = 10, root: Path = ROOT) -> None:
-        """:param root: where the modules and the shipped configurations lie."""
+    def __init__(self, kind: str, principals: int = 10, chosen: int = 2, root: Path = ROOT) -> None:
+        """
+        :param principals: how many there are in the store, `chosen` of them with chosen tickets.
+        :param root: where the modules and the shipped configurations lie.
+        """
         self._temporary = tempfile.TemporaryDirectory(prefix="bench-")
         self.directory = Path(self._temporary.name)
         self.port = free_port()
         self.store = str(self.directory / "principals.db")
-        self.credentials = fill(self.store, principals)
-        config = {"ours": ours, "fenced": fenced, "smallest": smallest}[kind](root)
+        self.credentials = fill(self.store, principals, chosen)
+        config = {"ours": ours, "alone": alone, "fenced": fenced, "smallest": smallest}[kind](root)
         (self.directory / "config.json").write_text(json.dumps(placed(config, root, self.port)))
 
     def __enter__(self) -> "BenchNode":
@@ -96,12 +101,12 @@ def free_port() -> int:
 # -- stores
 
 
-def fill(store: str, principals: int) -> dict[str, list[Credential]]:
-    """Make a store: two principals with chosen tickets, of the others one half with made tickets, one with keys.
+def fill(store: str, principals: int, chosen: int) -> dict[str, list[Credential]]:
+    """Make a store: `chosen` principals have chosen tickets, of the others one half made tickets, one half keys.
 
     :returns: credentials to log in with, by kind; of a large store, those of a sample that is spread over it.
     """
-    half = (principals - 2) // 2
+    half = (principals - chosen) // 2
     step = max(1, half // SAMPLE)
     seeds = {number: hashlib.sha256(f"device{number}".encode()).hexdigest() for number in range(0, half, step)}
     database.create(store)
@@ -109,16 +114,17 @@ def fill(store: str, principals: int) -> dict[str, list[Credential]]:
     connection.execute("PRAGMA synchronous = OFF")
     connection.execute("PRAGMA cache_size = -500000")
     connection.execute("BEGIN")
-    connection.executemany("INSERT INTO principal VALUES (?, ?, ?, '{\"foo\": 23}', NULL)", rows_of_principals(half))
-    credentials = rows_of_credentials(half, seeds)
-    connection.executemany("INSERT INTO credential VALUES (?, ?, ?, ?, '', NULL, NULL, NULL)", credentials)
+    principal = "INSERT INTO principal (authid, realm, role, extra) VALUES (?, ?, ?, '{\"foo\": 23}')"
+    connection.executemany(principal, rows_of_principals(half, chosen))
+    credential = "INSERT INTO credential (id, authid, kind, verifier, label, created) VALUES (?, ?, ?, ?, '', 0)"
+    connection.executemany(credential, rows_of_credentials(half, chosen, seeds))
     connection.execute("COMMIT")
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     connection.close()
     ticket = {"method": "ticket", "realm": "realm1"}
     return {
         "made": [{**ticket, "authid": f"user{n}", "ticket": f"ticket-{n}"} for n in range(0, half, step)],
-        "chosen": [{**ticket, "authid": f"chosen{n}", "ticket": CHOSEN} for n in range(2)],
+        "chosen": [{**ticket, "authid": f"chosen{n}", "ticket": CHOSEN} for n in range(chosen)],
         "key": [
             {"method": "cryptosign", "realm": "devices", "authid": f"device{n}", "seed": seed}
             for n, seed in seeds.items()
@@ -126,17 +132,17 @@ def fill(store: str, principals: int) -> dict[str, list[Credential]]:
     }
 
 
-def rows_of_principals(half: int) -> Iterable[tuple[str, str, str]]:
-    for number in range(2):
+def rows_of_principals(half: int, chosen: int) -> Iterable[tuple[str, str, str]]:
+    for number in range(chosen):
         yield f"chosen{number}", "realm1", "frontend"
     for number in range(half):
         yield f"user{number}", "realm1", "frontend"
         yield f"device{number}", "devices", "device"
 
 
-def rows_of_credentials(half: int, seeds: dict[int, str]) -> Iterable[tuple[str, str, str, str]]:
+def rows_of_credentials(half: int, chosen: int, seeds: dict[int, str]) -> Iterable[tuple[str, str, str, str]]:
     """Id, authid, kind and verifier. Keys outside the sample are only as long as keys: nobody will sign with them."""
-    for number in range(2):
+    for number in range(chosen):
         yield digits(f"chosen{number}")[:16], f"chosen{number}", "chosen", chosen_verifier(CHOSEN)
     for number in range(half):
         user, device = f"user{number}", f"device{number}"
@@ -178,6 +184,13 @@ def ours(root: Path) -> Config:
             component["extra"].update(OPEN)
     for method in config["workers"][0]["transports"][0]["paths"]["ws-function"]["auth"].values():
         method["config"].update(OPEN)
+    return config
+
+
+def alone(root: Path) -> Config:
+    config = ours(root)
+    worker = config["workers"][0]
+    worker["components"] = [one for one in worker["components"] if one["classname"] != "authorizer.Authorizer"]
     return config
 
 

@@ -24,7 +24,8 @@ class Relay:
         :param strip: take the client's wish for channel binding out of its HELLO.
         """
         self._node, self._trust, self._strip = node, trust, strip
-        self._server = serve(self._pass_on, "127.0.0.1", 0, ssl=certificate, subprotocols=["wamp.2.json"])  # type: ignore[list-item]
+        options: dict[str, Any] = {"ssl": certificate, "subprotocols": ["wamp.2.json"], "close_timeout": 1}
+        self._server = serve(self._pass_on, "127.0.0.1", 0, **options)
         self._thread = threading.Thread(target=self._server.serve_forever)
         self.verdict: Message = []  # what the node said to the relay in the end
         self.loot: Message = []  # the answer to a call that the relay made in the client's name

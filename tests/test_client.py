@@ -8,6 +8,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
@@ -46,7 +47,8 @@ PATIENCE = 60.0  # seconds in which any client must have ended, whatever the rou
 DOORS = {"ws": "dynamic", "ws-function": "function"}
 MADE = "a-ticket-that-manage.py-could-have-made"
 STAMP = re.compile(r"(?m)^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d{4} ")
-HURRY = re.compile(r"(?m)^dropping connection .*closing handshake timeout.*\n")
+HURRY = "WebSocket closing handshake timeout"  # what the library says if the machine is too busy for its patience
+TRIES = 3  # for a client that says so
 
 TICKET = """\
 Principal 'client1' using the ticket in MYTICKET
@@ -128,8 +130,8 @@ class Run:
 
     @property
     def lines(self) -> str:
-        """What it printed, without the times, and without what the library says of a machine under heavy load."""
-        return HURRY.sub("", STAMP.sub("", self.out))
+        """What it printed, without the times."""
+        return STAMP.sub("", self.out)
 
     @property
     def sentence(self) -> str:
@@ -188,15 +190,15 @@ CASES = {
     "other refusal expected": Case(
         "client1 --url {ws} --expect com.example.no_such_user",
         1,
-        "Expected to be refused with com.example.no_such_user, but got com.example.invalid_ticket.",
+        "Expected com.example.no_such_user, but the session ended with com.example.invalid_ticket.",
         WRONG,
     ),
     "needless expectation": Case(
         "client1 --url {ws} --expect com.example.invalid_ticket",
         1,
-        "Expected to be refused with com.example.invalid_ticket, but",
+        "Expected com.example.invalid_ticket, but the session ended with wamp.close.normal.",
     ),
-    "good end expected": Case("client1 --url {ws} --expect wamp.close.normal", 1, "but joined"),
+    "no refusal expected": Case("register --url {other} --expect wamp.close.normal", 1, "Expected", MADE + "register"),
     # with a role whose permissions are others than the demo's
     "role that may register": Case(
         "register --url {other}", 1, "registration should have been denied", MADE + "register"
@@ -211,7 +213,7 @@ HOPELESS = {
     "no ticket": Case("client1 --url {ws}", 2, 'environment: MYTICKET="..." python client.py AUTHID', None),
     "empty ticket": Case("client1 --url {ws}", 2, "The ticket comes from the environment", ""),
     "nobody": Case("--url {ws}", 2, "Say whom to log in as, or give a --key."),
-    "missing key file": Case("--key {missing}", 1, "No such file or directory. `make keys` generates the demo's keys."),
+    "missing key file": Case("--key {missing}", 1, "No such file or directory. `make keys` makes the demo's keys."),
     "folder as a key": Case("--key .", 1, "Is a directory"),
     "short key": Case("--key {short}", 1, "31"),
     "long key": Case("--key {long}", 1, "33"),
@@ -225,20 +227,22 @@ HOPELESS = {
 GOOD = [name for name, case in CASES.items() if case.code == 0 and "--debug" not in case.args]
 
 
-def run_client(case: Case, places: dict[str, str]) -> Run:
-    """Run client.py to its end, as from a shell whose output goes through a pipe."""
+def environment(ticket: str | None) -> dict[str, str]:
+    """That of a shell whose output goes through a pipe, with a ticket in MYTICKET."""
     hidden = ("MYTICKET", "PYTHONUNBUFFERED")
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    if case.ticket is not None:
-        environment["MYTICKET"] = case.ticket
-    done = subprocess.run(
-        [sys.executable, str(HERE / "client.py"), *shlex.split(case.args.format_map(places))],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=environment,
-        timeout=PATIENCE,
-    )
+    kept = {name: value for name, value in os.environ.items() if name not in hidden}
+    return kept if ticket is None else {**kept, "MYTICKET": ticket}
+
+
+def run_client(case: Case, places: dict[str, str]) -> Run:
+    """Run client.py to its end."""
+    command = [sys.executable, str(HERE / "client.py"), *shlex.split(case.args.format_map(places))]
+    for _ in range(TRIES):
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, env=environment(case.ticket), timeout=PATIENCE
+        )
+        if HURRY not in done.stdout:
+            break
     return Run(done.returncode, done.stdout, done.stderr)
 
 
@@ -388,6 +392,22 @@ def test_no_more_than_a_sentence(runs: dict[str, Run], name: str) -> None:
     assert len(run.err.splitlines()) <= (4 if run.err.startswith("Usage:") else 1)
     for noise in "Traceback (most", "Unhandled", "Deferred", "Warning", 'File "':
         assert noise not in run.out + run.err
+
+
+def test_ctrl_c(places: dict[str, str]) -> None:
+    """Also where the router keeps the client waiting. What was said until then has been printed."""
+    command = [sys.executable, str(HERE / "client.py"), "client1", "--url", places["mute"]]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(CHOSEN)
+    ) as client:
+        assert client.stdout is not None
+        while "Client session connected" not in (line := client.stdout.readline()):
+            assert line
+        client.send_signal(signal.SIGINT)
+        rest, _ = client.communicate(timeout=PATIENCE)
+    assert client.returncode != 0
+    assert "Unhandled" not in rest
+    assert "Traceback" not in rest
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -21,9 +21,10 @@ FOUR_CLIENTS = [
     ("", "--key .keys/client01.key"),
     ("", "--key .keys/client01-bad.key --expect com.example.no_such_user"),
 ]
-# Stands in for Python: writes down what it was called with, and fails at one of the calls.
+# Stands in for Python: writes down what it was called with, makes the store it is given, fails at one of the calls.
 FAKE = """#!/bin/sh
 echo "$MYTICKET|$*" >> calls
+[ "$2" != --database ] || echo "$*" >> "$3"
 [ "$(wc -l < calls)" -ne "${FAIL_AT:-0}" ]
 """
 # Stands in for an old Python: answers the question for its version, and can do nothing else.
@@ -225,6 +226,7 @@ def test_what_an_operator_added_outlives_new_requirements(faked: Path) -> None:
     newer = store.stat().st_mtime + 100
     os.utime(faked / ".venv" / "run", (newer, newer))
     make(faked, "crossbar")
+    assert calls(faked) == [("", "node.py")]
     assert store.read_text() == "somebody was added here"
 
 

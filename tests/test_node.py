@@ -156,6 +156,14 @@ def test_a_configuration_that_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
     assert re.fullmatch(r"Error: .*own\.json.*\n", result.output)
 
 
+def test_no_loglevel_at_which_the_router_writes_tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At debug, it does: ``onAuthenticate: secret123``."""
+    monkeypatch.setattr(node, "HERE", tmp_path)
+    result = CliRunner().invoke(node.main, ["--loglevel", "debug"])
+    assert result.exit_code == 2
+    assert "'debug' is not one of" in result.output
+
+
 # -- what must not come up
 
 
@@ -352,13 +360,20 @@ def config(request: pytest.FixtureRequest) -> Config:
     return dict(json.loads(request.param.read_text()))
 
 
+def transports(config: Config, internal: bool = False) -> list[Config]:
+    """Where somebody may connect: clients, or with `internal` the node's own processes, at sockets in a folder that
+    is closed to others."""
+    found = [transport for worker in config["workers"] for transport in worker.get("transports", ())]
+    return [one for one in found if one["endpoint"].get("path", "").startswith("sockets/") is internal]
+
+
 def doors(config: Config) -> list[Config]:
-    """What WAMP clients can come through: WebSocket paths, and raw sockets."""
-    return [thing for thing in objects(config) if thing.get("type") in ("websocket", "rawsocket")]
+    """What clients can come through: WebSocket paths, and raw sockets."""
+    return [thing for thing in objects(transports(config)) if thing.get("type") in ("websocket", "rawsocket")]
 
 
 def test_who_listens_only_to_this_machine(config: Config) -> None:
-    endpoints = [thing["endpoint"] for thing in objects(config) if "endpoint" in thing]
+    endpoints = [transport["endpoint"] for transport in transports(config) + transports(config, internal=True)]
     assert endpoints
     for endpoint in endpoints:
         assert endpoint["type"] == "unix" or (endpoint["type"], endpoint.get("interface")) == ("tcp", "127.0.0.1")
@@ -368,7 +383,16 @@ def test_nobody_comes_in_anonymously(config: Config) -> None:
     assert doors(config)
     for door in doors(config):
         assert set(door["auth"]) == {"ticket", "cryptosign"}
-    assert "anonymous" not in json.dumps(config)
+    assert "anonymous" not in json.dumps(transports(config))
+
+
+def test_the_nodes_own_sockets_are_closed_to_others(config: Config) -> None:
+    """The authenticator sees to it that nobody else can open what it is told is private."""
+    for transport in transports(config, internal=True):
+        assert transport["endpoint"]["type"] == "unix"
+        for component in objects(config):
+            if component.get("classname") == "authenticator.Authenticator":
+                assert "sockets" in component["extra"]["private_files"]
 
 
 def test_every_login_is_asked_about(config: Config) -> None:
@@ -384,30 +408,32 @@ def test_every_login_is_asked_about(config: Config) -> None:
 
 def test_limits_are_set(config: Config) -> None:
     for door in doors(config):
+        assert 0 < door["options"]["max_message_size"] <= 1_000_000
         if door["type"] == "websocket":
             assert set(door["options"]) >= LIMITS
-            assert 0 < door["options"]["max_message_size"] <= 1_000_000
             assert "*" not in door["options"]["allowed_origins"]
             assert set(door["serializers"]) == {"json", "cbor", "msgpack"}
-        else:
-            assert 0 < door["options"]["max_message_size"] <= 1_000_000
-    for transport in (thing for thing in objects(config) if "endpoint" in thing and thing.get("type") == "web"):
-        assert 0 < transport["max_connections"] <= 100_000
+    for transport in transports(config):
+        assert transport["type"] != "web" or 0 < transport["max_connections"] <= 100_000
 
 
 def test_only_authenticators_are_in_their_realm(config: Config) -> None:
+    """Where there are proxies, they ask; nobody else may do anything there."""
     (realm,) = (thing for thing in objects(config) if thing.get("name") == "realm-auth" and "roles" in thing)
-    (role,) = realm["roles"]
-    assert role["name"] == "authenticator"
-    assert [(rule["uri"], rule["match"], rule["allow"]) for rule in role["permissions"]] == [
-        ("com.example.authenticate.", "prefix", {"register": True})
-    ]
+    found = {
+        role["name"]: [(rule["uri"], rule["match"], rule["allow"]) for rule in role["permissions"]]
+        for role in realm["roles"]
+    }
+    expected = {"authenticator": [("com.example.authenticate.", "prefix", {"register": True})]}
+    if any(worker["type"] == "proxy" for worker in config["workers"]):
+        expected["proxy"] = [("com.example.authenticate.", "prefix", {"call": True})]
+    assert found == expected
 
 
 def test_no_role_may_everything(config: Config) -> None:
     """A rule for the prefix "" would also open the router's own procedures, which show and end others' sessions."""
-    names = [role["name"] for thing in objects(config) for role in thing.get("roles", ()) if isinstance(role, dict)]
-    assert set(names) <= {"authenticator", "authorizer", "backend", "frontend", "device"}
+    roles = [role for realm in objects(config) if "name" in realm for role in realm.get("roles", ())]
+    assert {role["name"] for role in roles} <= {"authenticator", "authorizer", "backend", "frontend", "device", "proxy"}
     for rule in (thing for thing in objects(config) if "allow" in thing):
         assert rule["uri"]
         assert rule.get("match", "exact") == "exact" or rule["uri"].startswith("com.example.")

@@ -21,7 +21,7 @@ from twisted.internet.selectreactor import SelectReactor
 import database
 import principals
 import registry
-from principals import BY_ID, BY_KEY, BY_TICKET, Busy, Credential, Principals, chosen_verifier, ticket_digest
+from principals import BY_IDS, BY_KEY, BY_TICKET, Busy, Credential, Principals, chosen_verifier, ticket_digest
 
 PATIENCE = 30.0  # seconds
 CHOSEN, OTHER_CHOSEN, NEVER = "secret123", "correct horse", secrets.token_hex()
@@ -177,12 +177,15 @@ def test_two_chosen_tickets_count_side_by_side(loop: Loop, known: Principals, st
     assert loop.ask(known.by_ticket, "alice", "wrong") is None
 
 
-def test_by_id(loop: Loop, known: Principals, store: database.Connection) -> None:
+def test_by_ids(loop: Loop, known: Principals, store: database.Connection) -> None:
     identifier = loop.ask(known.by_key, KEY).id
-    assert loop.ask(known.by_id, identifier).verifier == KEY
-    assert loop.ask(known.by_id, "0" * 16) is None
+    unknown = [f"{number:016x}" for number in range(2 * principals.AT_ONCE)]
+    assert loop.ask(known.by_ids, []) == loop.ask(known.by_ids, unknown) == {}
+    for some in [identifier], [*unknown, identifier], [identifier, *unknown, identifier]:
+        found = loop.ask(known.by_ids, some)
+        assert {name: credential.verifier for name, credential in found.items()} == {identifier: KEY}
     registry.remove(store, "alice")
-    assert loop.ask(known.by_id, identifier) is None
+    assert loop.ask(known.by_ids, [identifier]) == {}
 
 
 # Nothing is cached
@@ -232,7 +235,7 @@ def test_changes_since_a_point(loop: Loop, known: Principals, store: database.Co
 # One indexed probe each
 
 
-@pytest.mark.parametrize("query", [BY_KEY, BY_TICKET, BY_ID, principals.CHANGES, principals.ANY_CHOSEN])
+@pytest.mark.parametrize("query", [BY_KEY, BY_TICKET, BY_IDS.format("?, ?"), principals.CHANGES, principals.ANY_CHOSEN])
 def test_lookups_are_index_probes(store: database.Connection, query: str) -> None:
     plan = [row[3] for row in store.execute("EXPLAIN QUERY PLAN " + query, (1,) * query.count("?"))]
     if query == principals.ANY_CHOSEN:  # the first entry of an index that holds nothing else; LIMIT ends it there

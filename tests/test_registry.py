@@ -14,7 +14,7 @@ import database
 import names
 import registry
 from database import Connection
-from principals import BY_ID, Credential, chosen_verifier, ticket_digest
+from principals import STATE, chosen_verifier, ticket_digest
 
 ALICE = {"authid": "alice", "realm": "realm1", "role": "frontend", "extra": {"foo": 23}}
 PAST, FUTURE = "2001-02-03T04:05:06.789+00:00", "2999-12-31T23:59:59.000+00:00"
@@ -50,7 +50,8 @@ def chosen(salt: int = 0) -> dict[str, Any]:
 
 def state(store: Connection, credential: str) -> str:
     """How the node sees the credential."""
-    return Credential.from_row(store.execute(BY_ID, (credential,)).fetchone()).state
+    query = f"SELECT {STATE} FROM credential c JOIN principal p ON p.authid = c.authid WHERE c.id = ?"
+    return str(store.execute(query, (credential,)).fetchone()[0])
 
 
 def changes(store: Connection) -> list[tuple[str, str | None]]:

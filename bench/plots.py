@@ -1,0 +1,71 @@
+"""What does it look like? One picture for each table of the results, for the README.
+
+python bench/plots.py    # reads bench/results.json, writes bench/plots/*.svg
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import matplotlib as mpl
+
+mpl.use("svg")
+from matplotlib import pyplot  # noqa: E402
+
+HERE = Path(__file__).parent
+OURS, OTHERS, LIMIT = "#1f6feb", "#8b949e", "#d1242f"
+LOGARITHMIC = 10  # times between the largest and the smallest, from which on the axis is logarithmic
+STYLE = {
+    "svg.fonttype": "none",  # letters stay letters
+    "svg.hashsalt": "bench",  # the same figures give the same file
+    "font.family": "sans-serif",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+}
+
+
+def value(cell: Any) -> tuple[float, float, float]:
+    """Median, least and most of a cell."""
+    if isinstance(cell, dict):
+        return cell["median"], cell["least"], cell["most"]
+    return cell, cell, cell
+
+
+def plot(table: dict[str, Any], file: Path) -> None:
+    """A bar for each row, with a line from the least to the most that was measured."""
+    names = list(table["rows"])
+    values = [value(cells[table["plotted"]]) for cells in table["rows"].values()]
+    medians = [median for median, _, _ in values]
+    spread = [[median - least for median, least, _ in values], [most - median for median, _, most in values]]
+    figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.32 * len(names)), layout="constrained")
+    colours = [OURS if "our" in name else OTHERS for name in names]
+    axes.barh(names, medians, xerr=spread, color=colours, ecolor="#24292f", capsize=2, height=0.7)
+    axes.invert_yaxis()
+    if min(medians) > 0 and max(medians) / min(medians) >= LOGARITHMIC:
+        axes.set_xscale("log")
+    for bar in table["bars"]:
+        if bar["unit"] == table["plotted"].rpartition(" ")[2]:  # a limit on what is plotted, and not on a ratio
+            axes.axvline(bar["limit"], color=LIMIT, linestyle="--", linewidth=1)
+    axes.set_xlabel(table["plotted"])
+    axes.set_title(table["title"].partition(". ")[2], loc="left", fontsize="medium")
+    figure.savefig(file, metadata={"Date": None}, transparent=False)
+    pyplot.close(figure)
+
+
+@click.command()
+@click.option(
+    "--json", "results", default=HERE / "results.json", type=click.Path(path_type=Path), help="What run.py kept."
+)
+@click.option("--into", default=HERE / "plots", type=click.Path(path_type=Path), help="Where the pictures go.")
+def main(results: Path, into: Path) -> None:
+    """Draw a picture of each table."""
+    into.mkdir(exist_ok=True)
+    with mpl.rc_context(STYLE):
+        for table in json.loads(results.read_text())["tables"]:
+            plot(table, into / f"{table['key']}.svg")
+            click.echo(into / f"{table['key']}.svg")
+
+
+if __name__ == "__main__":
+    main()

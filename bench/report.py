@@ -1,0 +1,120 @@
+"""What came out? Tables with medians and their spread, the bars that were set, and how both are shown and kept."""
+
+import json
+import os
+import platform
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import click
+
+PACKAGES = ("crossbar", "autobahn", "twisted")
+
+
+@dataclass(frozen=True)
+class Spread:
+    """Several measurements of one thing."""
+
+    median: float
+    least: float
+    most: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        return cls(statistics.median(values), min(values), max(values))
+
+    @classmethod
+    def of_ratios(cls, values: Sequence[float], others: Sequence[float]) -> "Spread":
+        """Of what was measured side by side: the ratio of each pair, so that a slow moment of the machine hits both."""
+        return cls.of([value / other for value, other in zip(values, others, strict=True)])
+
+    def __str__(self) -> str:
+        digits = _digits(self.median)
+        return f"{self.median:.{digits}f} ({self.least:.{digits}f}–{self.most:.{digits}f})"
+
+
+Cell = Spread | float | str
+
+
+@dataclass
+class Bar:
+    """A promise: `value` stays at or below `limit`."""
+
+    promise: str
+    value: float
+    limit: float
+    unit: str = "×"
+
+    def __str__(self) -> str:
+        verdict = "met   " if self.value <= self.limit else "MISSED"
+        return f"{verdict}  {self.value:6.3f} {self.unit} of at most {self.limit:g} {self.unit}: {self.promise}"
+
+
+@dataclass
+class Table:
+    """One of the questions, and its answer."""
+
+    key: str
+    title: str
+    plotted: str  # the column that the plot shows, and that is printed with its spread
+    rows: dict[str, dict[str, Cell]] = field(default_factory=dict)
+    bars: list[Bar] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def show(self) -> None:
+        """Print it, its bars and its notes."""
+        columns = list(next(iter(self.rows.values())))
+        lines = [["", *columns]]
+        for name, cells in self.rows.items():
+            lines.append([name, *(_text(cells[column], column == self.plotted) for column in columns)])
+        widths = [max(len(line[i]) for line in lines) for i in range(len(columns) + 1)]
+        click.echo(f"\n{self.title}\n")
+        for line in lines:
+            first, *others = (text.rjust(width) for text, width in zip(line, widths, strict=True))
+            click.echo("  ".join([first.strip().ljust(widths[0]), *others]).rstrip())
+        click.echo()
+        for remark in (*self.bars, *self.notes):
+            click.echo(str(remark))
+
+
+def _text(cell: Cell, whole: bool) -> str:
+    if isinstance(cell, Spread) and not whole:
+        cell = cell.median
+    return f"{cell:.{_digits(cell)}f}" if isinstance(cell, float) else str(cell)
+
+
+def _digits(value: float) -> int:
+    return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+
+
+def keep(file: Path, tables: Sequence[Table], quick: bool) -> None:
+    """Write all of it, and what it was measured on, as JSON."""
+    file.write_text(
+        json.dumps({**circumstances(quick), "tables": [asdict(table) for table in tables]}, indent=1) + "\n"
+    )
+
+
+def circumstances(quick: bool) -> dict[str, Any]:
+    """Where and when."""
+    return {
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+        "quick": quick,
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        **{package: version(package) for package in PACKAGES},
+    }
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())

@@ -1,0 +1,73 @@
+"""What does it cost, on this machine? Measures, shows tables, and keeps them as JSON.
+
+python bench/run.py            # some nine minutes
+python bench/run.py --quick    # under a minute, with figures that are as rough
+"""
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from load import Load  # noqa: E402
+from nodes import BenchNode  # noqa: E402
+from report import keep  # noqa: E402
+from tables import QUICK, TABLES, Bench, Effort, Kind  # noqa: E402
+
+RESULTS = HERE / "results.json"
+
+
+def progress(text: str) -> None:
+    """One line that is written over; nothing where nobody watches."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", nl=False, err=True)
+    elif "turn 1 of" in text or " 0 of " in text:
+        click.echo(text.partition(":")[0], err=True)
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Under a minute, with fewer turns and a smaller store.")
+@click.option("--only", type=click.Choice([table.__name__ for table in TABLES]), multiple=True, help="Only this table.")
+@click.option("--json", "file", type=click.Path(path_type=Path), help="Where to keep the results as JSON.")
+def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
+    """Measure what logins, the fence and revocation cost on this machine."""
+    chosen = [table for table in TABLES if not only or table.__name__ in only]
+    if file is None and not quick and not only:
+        file = RESULTS
+    done = []
+    with ExitStack() as stack:
+        running: dict[Kind, BenchNode] = {}
+
+        def boot(*kinds: Kind) -> list[BenchNode]:
+            missing = [kind for kind in kinds if kind not in running]
+            progress(f"booting {len(missing)} nodes")
+            with ThreadPoolExecutor() as threads:
+                booted = threads.map(
+                    lambda kind: BenchNode(kind.kind, kind.principals, kind.chosen).__enter__(), missing
+                )
+                for kind, node in zip(missing, booted, strict=True):
+                    running[kind] = node
+                    stack.push(node)
+            return [running[kind] for kind in kinds]
+
+        load, witness = stack.enter_context(Load()), stack.enter_context(Load())
+        bench = Bench(QUICK if quick else Effort(), load, witness, boot, progress)
+        for measure in chosen:
+            table = measure(bench)
+            progress("")
+            table.show()
+            done.append(table)
+    if file:
+        keep(file, done, quick)
+        click.echo(f"\nKept in {file}.")
+    if missed := [bar for table in done for bar in table.bars if bar.value > bar.limit]:
+        click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
+
+
+if __name__ == "__main__":
+    main()

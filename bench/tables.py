@@ -1,0 +1,338 @@
+"""What does it cost? Six questions, each a function that measures on real nodes and returns a table.
+
+Whatever is compared is measured in turns, a short moment each (A B C A B C ...), so that what else the machine does
+hits all alike; ratios are formed within a turn, and what is shown is their median.
+"""
+
+import itertools
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from load import Credential, Door, Load
+from nodes import ROOT, BenchNode
+from report import Bar, Cell, Spread, Table
+
+AT_ONCE = 8  # clients that log in at a time
+SETTLE = 0.02  # seconds for the router to tidy up after the last of them
+BUSY = 0.85  # of a core that the router must have used, for "logins per second" to speak of it
+CHOSEN_AT_ONCE = 30
+UNKNOWN = {"method": "cryptosign", "realm": "devices", "authid": None, "seed": "00" * 32, "refused": True}
+ANONYMOUS = {"method": "anonymous", "realm": "realm1", "authid": None}
+
+
+@dataclass
+class Effort:
+    """How much is measured."""
+
+    turns: int = 20
+    logins: int = 75  # of each kind in a turn
+    chosen: int = 8  # of these each costs 80 ms
+    large: int = 1_000_000  # principals
+    stalls: int = 5
+    actions: int = 200  # calls or publications in a turn
+    soak: int = 100_000
+    soak_step: int = 10_000
+    revocations: int = 100
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A node to boot: the arguments of :class:`nodes.BenchNode`."""
+
+    kind: str
+    principals: int = 10
+    chosen: int = 2
+
+
+QUICK = Effort(
+    turns=3, logins=50, chosen=4, large=100_000, stalls=1, actions=100, soak=4_000, soak_step=1_000, revocations=5
+)
+SMALLEST, ALONE, OURS = Kind("smallest"), Kind("alone"), Kind("ours")
+THOUSAND, FENCED = Kind("ours", 1_000, 0), Kind("fenced", 1_000)
+
+
+@dataclass
+class Bench:
+    """What all measurements share."""
+
+    effort: Effort
+    load: Load
+    witness: Load  # a second process, for what mustn't be delayed by the first
+    boot: Callable[..., list[BenchNode]]  # the nodes of some kinds, those that don't run yet side by side
+    progress: Callable[[str], None]
+
+
+@dataclass
+class Subject:
+    """One of those that are compared in logins."""
+
+    node: BenchNode
+    door: Door
+    credentials: list[Credential]
+    count: int
+
+
+class Turns:
+    """What the turns have brought, by subject: CPU per login and the rest."""
+
+    def __init__(self) -> None:
+        self.cpu: dict[str, list[float]] = defaultdict(list)  # milliseconds
+        self.rate: dict[str, list[float]] = defaultdict(list)
+        self.delays: dict[str, list[float]] = defaultdict(list)  # milliseconds
+        self.busy: dict[str, list[float]] = defaultdict(list)
+        self.load_busy: dict[str, list[float]] = defaultdict(list)
+
+    def add(self, name: str, count: int, cpu: float, result: dict[str, Any]) -> None:
+        seconds = result["seconds"]
+        self.cpu[name].append(cpu / count * 1000)
+        self.rate[name].append(count / seconds)
+        self.delays[name] += [delay * 1000 for delay in result.get("delays", ())]
+        self.busy[name].append(cpu / seconds)
+        self.load_busy[name].append(result["load_cpu"] / seconds)
+
+    def ratio(self, name: str, other: str) -> Spread:
+        return Spread.of_ratios(self.cpu[name], self.cpu[other])
+
+    def notes(self) -> list[str]:
+        """Says so where the load generator, and not the router, set the pace."""
+        idle = [name for name, busy in self.busy.items() if statistics.median(busy) < BUSY]
+        blamed = [name for name, busy in self.load_busy.items() if statistics.median(busy) > BUSY]
+        if blamed:
+            return [f"THE LOAD GENERATOR WAS THE BOTTLENECK: {'; '.join(blamed)}. The rates there are its own."]
+        if idle:
+            share = f"in {len(idle)} of {len(self.busy)} rows the router had less than {BUSY:.0%} of a core"
+            return [f"The load generator was not the bottleneck, but {share}: it could do more a second than shown."]
+        return ["The load generator was not the bottleneck: the router was busy throughout."]
+
+
+def take_turns(bench: Bench, title: str, subjects: dict[str, Subject]) -> Turns:
+    """Let each log in, again and again; the first turn warms up and isn't counted."""
+    turns = Turns()
+    for turn in range(-1, bench.effort.turns):
+        bench.progress(f"{title}: turn {turn + 1} of {bench.effort.turns}")
+        for name, subject in subjects.items():
+            first = (turn + 1) * subject.count % len(subject.credentials)
+            credentials = (subject.credentials[first:] + subject.credentials[:first])[: subject.count]
+            cpu = subject.node.cpu()
+            result = bench.load.do(
+                "logins", door=subject.door, credentials=credentials, count=subject.count, at_once=AT_ONCE
+            )
+            time.sleep(SETTLE)
+            if turn >= 0:
+                turns.add(name, subject.count, subject.node.cpu() - cpu, result)
+    return turns
+
+
+def percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def cells(turns: Turns, name: str) -> dict[str, Cell]:
+    """What is shown of each subject that logs in."""
+    return {
+        "CPU ms": Spread.of(turns.cpu[name]),
+        "logins/s": Spread.of(turns.rate[name]),
+        "p50 ms": percentile(turns.delays[name], 50),
+        "p99 ms": percentile(turns.delays[name], 99),
+        "router": f"{statistics.median(turns.busy[name]):.0%}",
+        "load": f"{statistics.median(turns.load_busy[name]):.0%}",
+    }
+
+
+# -- 1
+
+
+def logins(bench: Bench) -> Table:
+    """What does a login cost, with each kind of authenticator?"""
+    table = Table("logins", f"1. Router CPU for one login, {AT_ONCE} clients at a time", "CPU ms")
+    smallest, alone, ours = bench.boot(SMALLEST, ALONE, OURS)
+    count, few = bench.effort.logins, bench.effort.chosen
+    subjects = {"anonymous": Subject(smallest, smallest.door("anonymous"), [ANONYMOUS], count)}
+    for method, kind in ("ticket", "made"), ("key", "key"):
+        known = ours.credentials[kind]
+        for way in "static", "dynamic", "function":
+            name = f"{method}, {way}" if way == "static" else f"{method}, smallest {way}"
+            subjects[name] = Subject(smallest, smallest.door(way), known, count)
+        for node, remark in (alone, "ours"), (ours, "ours as shipped"):
+            for way, door in ("dynamic", "ws"), ("function", "ws-function"):
+                subjects[f"{method}, {remark}, {way}"] = Subject(node, node.door(door), known, count)
+    for way, door in ("dynamic", "ws"), ("function", "ws-function"):
+        name = f"chosen ticket, ours as shipped, {way}"
+        subjects[name] = Subject(ours, ours.door(door), ours.credentials["chosen"], few)
+    turns = take_turns(bench, "1 logins", subjects)
+    for name in subjects:
+        smallest_of = f"{name.partition(',')[0]}, smallest {name.rpartition(' ')[2]}"
+        smallest_of = smallest_of.replace("chosen ", "")
+        against: Cell = turns.ratio(name, smallest_of) if smallest_of in subjects and "ours" in name else ""
+        table.rows[name] = {**cells(turns, name), "× floor": turns.ratio(name, "anonymous"), "× smallest": against}
+        if isinstance(against, Spread) and not name.startswith("chosen"):
+            table.bars.append(Bar(f"{name}, against the smallest", against.median, 1.10))
+    table.notes = turns.notes()
+    return table
+
+
+# -- 2
+
+
+def principals(bench: Bench) -> Table:
+    """Does it matter how many there are?"""
+    table = Table("principals", "2. Router CPU for one login, by the number of principals in the store", "CPU ms")
+    kinds = (OURS, THOUSAND, Kind("ours", bench.effort.large, 0))
+    nodes = bench.boot(*kinds)
+    subjects = {}
+    for credential, method in ("made", "ticket"), ("key", "key"):
+        for kind, node in zip(kinds, nodes, strict=True):
+            known = node.credentials[credential]
+            subjects[f"{method}, {kind.principals:,}"] = Subject(node, node.door("ws"), known, bench.effort.logins)
+    turns = take_turns(bench, "2 principals", subjects)
+    for name in subjects:
+        method, _, size = name.partition(", ")
+        ratio = turns.ratio(name, f"{method}, 10")
+        table.rows[name] = {**cells(turns, name), "× ten": "" if size == "10" else ratio}
+        if size == f"{bench.effort.large:,}":
+            table.bars.append(Bar(f"{name} principals, against ten", ratio.median, 1.05))
+    table.notes = turns.notes()
+    return table
+
+
+# -- 3
+
+
+def stall(bench: Bench) -> Table:
+    """How long must others wait, while many log in with chosen tickets?"""
+    title = f"3. Worst delay of another client's call while {CHOSEN_AT_ONCE} clients log in at once"
+    table = Table("stall", title, "worst ms")
+    smallest, ours = bench.boot(SMALLEST, OURS)
+    subjects = {
+        "made tickets, no hashing": (ours, "ws", ours.credentials["made"]),
+        "chosen tickets, ours": (ours, "ws", ours.credentials["chosen"]),
+        "chosen tickets, hashed on the reactor": (smallest, "inline", ours.credentials["chosen"]),
+    }
+    worst: dict[str, list[float]] = defaultdict(list)
+    for node, door in (smallest, "static"), (ours, "ws"):
+        bench.witness.do(
+            "enter", door=node.door(door), credential=ours.credentials["made"][0], name=node.directory.name
+        )
+    for turn, (name, (node, door, credentials)) in itertools.product(range(bench.effort.stalls), subjects.items()):
+        bench.progress(f"3 stall: turn {turn + 1} of {bench.effort.stalls}, {name}")
+        bench.witness.do("echo", name=node.directory.name)
+        time.sleep(0.2)  # a quiet moment first
+        everybody = {"count": CHOSEN_AT_ONCE, "at_once": CHOSEN_AT_ONCE}
+        bench.load.do("logins", door=node.door(door), credentials=credentials, **everybody)
+        worst[name].append(bench.witness.do("worst", name=node.directory.name) * 1000)
+    table.rows = {name: {"worst ms": Spread.of(delays)} for name, delays in worst.items()}
+    median = statistics.median(worst["chosen tickets, ours"])
+    table.bars = [Bar("median of the worst delays, chosen tickets", median, 50, "ms")]
+    return table
+
+
+# -- 4
+
+
+def fence(bench: Bench) -> Table:
+    """What does it cost to ask the authorizer before each call and publication?"""
+    table = Table("fence", "4. Router CPU for one call or publication", "CPU µs")
+    smallest, fenced = bench.boot(SMALLEST, FENCED)
+    user = fenced.credentials["made"][0]
+    sessions = {
+        "static permissions": (smallest, smallest.door("static"), user),
+        "smallest authorizer": (smallest, smallest.door("static"), {**user, "authid": "fenced"}),
+        "our fence": (fenced, fenced.door("ws"), user),
+    }
+    for name, (_, door, credential) in sessions.items():
+        bench.load.do("enter", door=door, credential=credential, name=name)
+    turns = Turns()
+    for turn in range(-1, bench.effort.turns):
+        bench.progress(f"4 fence: turn {turn + 1} of {bench.effort.turns}")
+        for kind, (name, (node, *_)) in itertools.product(("call", "publish"), sessions.items()):
+            cpu = node.cpu()
+            result = bench.load.do("traffic", name=name, kind=kind, count=bench.effort.actions, at_once=AT_ONCE)
+            if turn >= 0:
+                turns.add(f"{kind}, {name}", bench.effort.actions, (node.cpu() - cpu) * 1000, result)
+    for kind, name in itertools.product(("call", "publish"), sessions):
+        row = f"{kind}, {name}"
+        table.rows[row] = {
+            "CPU µs": Spread.of(turns.cpu[row]),
+            "per second": Spread.of(turns.rate[row]),
+            "× static": turns.ratio(row, f"{kind}, static permissions"),
+            "× smallest": turns.ratio(row, f"{kind}, smallest authorizer"),
+        }
+    for kind in "call", "publish":
+        ratio = turns.ratio(f"{kind}, our fence", f"{kind}, smallest authorizer")
+        table.bars.append(Bar(f"{kind}, our fence against the smallest authorizer", ratio.median, 1.15))
+    return table
+
+
+# -- 5
+
+
+def soak(bench: Bench) -> Table:
+    """Does the router's memory grow with the logins that it has seen?"""
+    effort = bench.effort
+    table = Table("soak", "5. Memory of the router worker, a tenth of the logins refused", "MiB")
+    (node,) = bench.boot(THOUSAND)
+    made, keys = node.credentials["made"], node.credentials["key"]
+    mixed = []
+    for number, (ticket, key) in enumerate(zip(made, keys, strict=True)):
+        wrong = number % 5 == 0
+        mixed += [{**ticket, "ticket": "wrong", "refused": True} if wrong else ticket, key]
+    doors = [node.door("ws"), node.door("ws-function")]
+    for done in range(effort.soak_step, effort.soak + 1, effort.soak_step):
+        for part in range(4):
+            bench.progress(f"5 soak: {done - effort.soak_step + part * effort.soak_step // 4:,} of {effort.soak:,}")
+            count = effort.soak_step // 4
+            bench.load.do("logins", door=doors[part % 2], credentials=mixed, count=count, at_once=8 * AT_ONCE)
+        table.rows[f"{done:,} logins"] = {"MiB": node.memory()}
+    first, *_, last = (cells["MiB"] for cells in table.rows.values())
+    assert isinstance(first, float)
+    assert isinstance(last, float)
+    grown = f"memory after {effort.soak:,} logins, against {effort.soak_step:,}"
+    table.bars = [Bar(grown, last / first, 1.05)]
+    return table
+
+
+# -- 6
+
+
+def revocation(bench: Bench) -> Table:
+    """How long does a revoked session still get something?"""
+    title = "6. From `manage.py revoke` returning to the last event or result that the revoked session gets"
+    table = Table("revocation", title, "ms")
+    polite, hostile = "polite client, config.json", "hostile client, behind the fence"
+    nodes = dict(zip((polite, hostile), bench.boot(THOUSAND, FENCED), strict=True))
+    for node in nodes.values():
+        bench.load.do("enter", door=node.door("ws"), credential=node.credentials["made"][-1], name=node.directory.name)
+        bench.load.do("publish", name=node.directory.name)
+    ends: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
+    for turn, (name, node) in itertools.product(range(bench.effort.revocations), nodes.items()):
+        bench.progress(f"6 revocation: turn {turn + 1} of {bench.effort.revocations}")
+        known = node.credentials["made"][turn]
+        watched = f"{name} {turn}"
+        bench.load.do("watch", door=node.door("ws"), credential=known, name=watched, polite=name == polite)
+        begun = time.monotonic()
+        revoke(node.store, known["authid"])
+        ends[name].append((begun, time.monotonic(), bench.load.begin("last", name=watched)))
+    for name, pending in ends.items():
+        lasts = [(begun, returned, bench.load.finish(number)) for begun, returned, number in pending]
+        table.rows[name] = {
+            "ms": Spread.of([(last - returned) * 1000 for _, returned, last in lasts]),
+            "ms from its start": Spread.of([(last - begun) * 1000 for begun, _, last in lasts]),
+        }
+    table.notes = ["A figure below 0: the last came before `revoke`, which had done its work, was gone."]
+    return table
+
+
+def revoke(store: str, authid: str) -> None:
+    """As an operator would, in a process of its own."""
+    command = [sys.executable, str(ROOT / "manage.py"), "--database", store, "revoke", authid, "--yes"]
+    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
+
+
+TABLES = (logins, principals, stall, fence, soak, revocation)

@@ -1,0 +1,499 @@
+"""Does a node of five processes keep the promises of one of one, and what is left of them when one of the five dies?
+
+All tests share one node of ``config-scaled.json``. Its realm ``devices`` is behind the fence, ``realm1`` as it comes.
+"""
+
+import json
+import os
+import secrets
+import signal
+import subprocess
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from conftest import CHOSEN, WRONG, Bundle, MakeBundle
+from nacl.signing import SigningKey
+from wamp import (
+    ABORT,
+    CALL,
+    CHALLENGE,
+    ERROR,
+    PUBLISH,
+    PUBLISHED,
+    SUBSCRIBE,
+    SUBSCRIBED,
+    WELCOME,
+    Message,
+    RawClient,
+    pubkey,
+    sign,
+)
+
+import database
+import registry
+from principals import ticket_digest
+from settings import SettingsError, require_private
+
+PROMISE = 1.0  # seconds in which who is revoked is out
+SLACK = 1.0  # seconds that a busy machine may take on top
+DEADLINE = 5.0  # seconds in which an attempt is answered
+PATIENCE = 15.0  # seconds
+UNSUBSCRIBED = 35
+AT_ONCE = 10  # failures that a pair may make at once, at each of the two authenticators
+OURS = "127.0.0.1"
+# What a login may be told while an authenticator goes down. It says nothing of the credential, and trying again helps.
+TRY_AGAIN = ("wamp.error.canceled", "com.example.unavailable")
+
+
+def with_fence(config: dict[str, Any]) -> dict[str, Any]:
+    """Put the fence around the realm ``devices``, as ``config-hardened.json`` has it, and open a topic there."""
+    hardened = json.loads((Path(__file__).parent.parent / ".crossbar" / "config-hardened.json").read_text())
+    router = config["workers"][0]
+    router["realms"][-1] = hardened["workers"][0]["realms"][-1]
+    authorizer = router["components"][-1]
+    rule = {"uri": "com.example.news", "match": "exact", "allow": {"publish": True, "subscribe": True}}
+    authorizer["extra"]["roles"] = {"device": [rule]}
+    assert router["realms"][-1]["name"] == authorizer["realm"] == "devices"
+    return config
+
+
+@pytest.fixture(scope="module")
+def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
+    settings = {"refusal_delay": 0.05, "failures_at_once": AT_ONCE, "failures_per_second": 0.01}
+    bundle = make_bundle("config-scaled.json", start=False, **settings)
+    file = bundle.directory / bundle.config
+    file.write_text(json.dumps(with_fence(json.loads(file.read_text()))))
+    node = bundle.start()
+    wait_for(lambda: listeners(bundle) == ["proxy1", "proxy2"])
+    yield bundle
+    node.stop()
+
+
+def workers(bundle: Bundle) -> dict[str, psutil.Process]:
+    """The node's processes by the names that the configuration gives them."""
+    controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
+    found = {}
+    for child in controller.children():
+        with suppress(psutil.NoSuchProcess):  # it dies just now
+            found[" ".join(child.cmdline()).strip().removeprefix("crossbar-")] = child
+    return found
+
+
+def listeners(bundle: Bundle) -> list[str]:
+    """Who listens at the node's port."""
+    found = []
+    for name, process in workers(bundle).items():
+        with suppress(psutil.NoSuchProcess):
+            ports = [one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+            found += [name] if bundle.port in ports else []
+    return sorted(found)
+
+
+def wait_for(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@dataclass
+class Person:
+    """A principal of a test's own: with a ticket for realm1, or with a key for devices."""
+
+    bundle: Bundle
+    key: SigningKey | None = None
+    terms: dict[str, Any] = field(default_factory=dict)
+    authid: str = field(default_factory=lambda: f"person-{secrets.token_hex(4)}")
+    ticket: str = field(default_factory=secrets.token_urlsafe)
+
+    def __post_init__(self) -> None:
+        realm, role = ("devices", "device") if self.key else ("realm1", "frontend")
+        kind = {"kind": "ticket", "verifier": ticket_digest(self.ticket)}
+        if self.key:
+            kind = {"kind": "key", "verifier": pubkey(self.key)}
+        with self._store() as store:
+            registry.add(store, {"authid": self.authid, "realm": realm, "role": role})
+            registry.add_credential(store, self.authid, {**kind, **self.terms})
+
+    @contextmanager
+    def _store(self) -> Iterator[Any]:
+        with closing(database.connect(str(self.bundle.store))) as store:
+            yield store
+
+    def revoke(self) -> float:
+        """Revoke all that there is. When it was done."""
+        with self._store() as store:
+            registry.revoke(store, self.authid)
+        return time.time()
+
+    def login(self, client: RawClient) -> Message:
+        return client.login_key(self.key) if self.key else client.login_ticket(self.authid, self.ticket)
+
+    @property
+    def record(self) -> list[dict[str, Any]]:
+        """What the audit says of this principal."""
+        return [entry for entry in self.bundle.audit if self.authid in (entry.get("authid"), entry.get("claimed"))]
+
+
+@contextmanager
+def knock(bundle: Bundle, address: str = OURS) -> Iterator[RawClient]:
+    """A connection that comes from a loopback address of our choice."""
+    with RawClient(bundle.url, source_address=(address, 0)) as client:
+        yield client
+
+
+# Who gets in, and who doesn't
+
+
+def test_good_ticket(scaled: Bundle) -> None:
+    with knock(scaled) as client:
+        kind, _, details = client.login_ticket("client1", CHOSEN)
+        assert kind == WELCOME
+        assert (details["realm"], details["authid"], details["authrole"]) == ("realm1", "client1", "frontend")
+        assert client.request(CALL, {}, "com.example.add2", [2, 3])[3:] == [[5]]
+        assert client.request(CALL, {}, "com.example.mul2", [2, 3])[4] == "wamp.error.not_authorized"
+
+
+def test_good_key(scaled: Bundle) -> None:
+    with knock(scaled) as client:
+        kind, _, details = client.login_key(scaled.device)
+    assert (kind, details["realm"], details["authid"]) == (WELCOME, "devices", "client01@example.com")
+    assert (details["authrole"], details["authextra"]["foo"]) == ("device", 23)
+
+
+def test_the_demos_client(scaled: Bundle) -> None:
+    assert scaled.client("client1", ticket=CHOSEN).returncode == 0
+    assert scaled.client("client1", "--expect", "com.example.invalid_ticket", ticket=WRONG).returncode == 0
+
+
+def test_refused_like_on_one_core(scaled: Bundle) -> None:
+    stranger = SigningKey.generate()
+    with knock(scaled) as client:
+        wrong = "could not authenticate session - invalid ticket for principal client1"
+        assert client.login_ticket("client1", WRONG) == [ABORT, {"message": wrong}, "com.example.invalid_ticket"]
+    with knock(scaled) as client:
+        unknown = f"no principal with matching public key 0x{pubkey(stranger)}"
+        assert client.login_key(stranger) == [ABORT, {"message": unknown}, "com.example.no_such_user"]
+    with knock(scaled) as client:
+        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(scaled.device)})
+        assert challenge[0] == CHALLENGE
+        assert client.authenticate(sign(stranger, challenge))[::2] == [ABORT, "wamp.error.not_authorized"]
+
+
+@pytest.mark.parametrize("method", ["anonymous", "anonymous-proxy", "cryptosign-proxy", "trusted", "wampcra"])
+@pytest.mark.parametrize("realm", ["realm1", "realm-auth"])
+def test_no_other_way_in(scaled: Bundle, method: str, realm: str) -> None:
+    """Least of all the proxies' own, in which one only has to say who one is."""
+    claim = {"proxy_realm": realm, "proxy_authid": "client1", "proxy_authrole": "frontend", "proxy_authextra": {}}
+    with knock(scaled) as client:
+        assert client.hello(realm, method, "client1", claim)[0] == ABORT
+
+
+def test_sockets_are_for_their_owner_alone(scaled: Bundle) -> None:
+    """Who may open them is believed to be a proxy or an authenticator."""
+    folder = scaled.directory / "sockets"
+    assert {file.name for file in folder.iterdir()} == {"proxies.sock", "authenticators.sock"}
+    assert folder.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
+@pytest.mark.parametrize("name", ["proxies.sock", "authenticators.sock"])
+def test_another_user_cannot_open_a_socket(scaled: Bundle, name: str) -> None:
+    path = scaled.directory / "sockets" / name
+    # The tests' folder is closed to others as well: come in by the node directory's descriptor, as if it weren't.
+    script = "import socket, sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
+    scaled.directory.chmod(0o755)
+    inside = os.open(scaled.directory, os.O_RDONLY)
+    try:
+        attempt = subprocess.run(
+            ["python3", "-c", script, str(path.relative_to(scaled.directory))],
+            check=False,
+            capture_output=True,
+            text=True,
+            user="nobody",
+            preexec_fn=lambda: os.fchdir(inside),
+        )
+    finally:
+        os.close(inside)
+    assert "PermissionError" in attempt.stderr
+
+
+def test_open_sockets_are_noticed_at_the_start(scaled: Bundle, tmp_path: Path) -> None:
+    config = json.loads((scaled.directory / scaled.config).read_text())
+    authenticators = [worker["components"][0]["extra"] for worker in config["workers"] if worker["type"] == "container"]
+    assert [extra["private_files"] for extra in authenticators] == [["sockets"]] * 2
+    tmp_path.chmod(0o750)
+    with pytest.raises(SettingsError, match=rf"mode 0750\): `chmod 700 {tmp_path}`"):
+        require_private(str(tmp_path))
+
+
+# Work is shared
+
+
+def test_both_proxies_and_both_authenticators_work(scaled: Bundle) -> None:
+    alice = Person(scaled)
+    proxies = set()
+    for _ in range(20):
+        with knock(scaled) as client:
+            proxies.add(alice.login(client)[2]["authextra"]["x_cb_proxy_worker"])
+    assert proxies == {"proxy1", "proxy2"}
+    for number in 1, 2:
+        assert alice.authid in (scaled.directory / f"audit{number}.jsonl").read_text()
+
+
+def test_a_session_on_one_proxy_hears_one_on_the_other(scaled: Bundle) -> None:
+    """They share the realm."""
+    alice = Person(scaled)
+    with ExitStack() as stack:
+        by_proxy: dict[str, RawClient] = {}
+        while len(by_proxy) < 2:
+            client = stack.enter_context(knock(scaled))
+            by_proxy[alice.login(client)[2]["authextra"]["x_cb_proxy_worker"]] = client
+        one, other = by_proxy.values()
+        assert one.request(SUBSCRIBE, {}, "com.example.topic1")[0] == SUBSCRIBED
+        assert other.request(PUBLISH, {"acknowledge": True}, "com.example.topic1", ["hello"])[0] == PUBLISHED
+        assert one.receive()[4:] == [["hello"]]
+
+
+# The client's own address
+
+
+def test_the_audit_has_the_clients_own_address(scaled: Bundle) -> None:
+    alice = Person(scaled)
+    with knock(scaled, "127.0.0.2") as client:
+        alice.login(client)
+    with knock(scaled, "127.0.0.3") as client:
+        client.login_ticket(alice.authid, WRONG)
+    wait_for(lambda: len(alice.record) == 4)
+    assert [(entry["outcome"], entry["peer"]) for entry in alice.record] == [
+        ("accepted", "127.0.0.2"),
+        ("joined", "127.0.0.2"),
+        ("left", "127.0.0.2"),
+        ("refused", "127.0.0.3"),
+    ]
+
+
+def test_who_guesses_runs_dry_himself(scaled: Bundle) -> None:
+    """At both authenticators, which count apart: after twice as many failures as one would take."""
+    alice = Person(scaled)
+
+    def guess(_: int) -> str:
+        with knock(scaled, "127.0.0.4") as client:
+            return str(client.login_ticket(alice.authid, WRONG)[2])
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = Counter(pool.map(guess, range(3 * AT_ONCE)))
+    assert answers == {"com.example.invalid_ticket": 2 * AT_ONCE, "com.example.too_many_attempts": AT_ONCE}
+    with knock(scaled, "127.0.0.5") as client:
+        assert alice.login(client)[0] == WELCOME
+
+
+# Taking it back
+
+
+def hears(client: RawClient, topic: str) -> None:
+    assert client.request(SUBSCRIBE, {}, topic)[0] == SUBSCRIBED
+
+
+def is_ended(client: RawClient, since: float) -> None:
+    """Through a proxy, the end is an ABORT after WELCOME, and the reason is lost. Behind the fence, it takes the
+    subscriptions away first."""
+    message = client.receive()
+    while message[0] == UNSUBSCRIBED:
+        message = client.receive()
+    assert message == [ABORT, {}, "wamp.error.authentication_failed"]
+    assert time.time() - since < PROMISE + SLACK
+
+
+def is_deaf_and_dumb(client: RawClient, topic: str, news: Callable[[], Any]) -> None:
+    """The connection is still there; but no call is answered, and no event comes through."""
+    client.send(CALL, 1, {}, "com.example.add2", [2, 3])
+    client.send(PUBLISH, 2, {"acknowledge": True}, topic, ["spam"])
+    news()
+    with pytest.raises(TimeoutError):
+        client.receive(1.0)
+
+
+@pytest.fixture(params=["realm1", "devices"])
+def alice(request: pytest.FixtureRequest, scaled: Bundle) -> Person:
+    """Without the fence and behind it."""
+    return Person(scaled, SigningKey.generate() if request.param == "devices" else None)
+
+
+def test_revoked_is_out_within_a_second(scaled: Bundle, alice: Person) -> None:
+    """An impolite client, too: the proxy answers the router's GOODBYE in its place."""
+    topic = "com.example.news" if alice.key else "com.example.topic1"
+    other = Person(scaled, SigningKey.generate() if alice.key else None)
+    with knock(scaled) as client, knock(scaled) as bystander:
+        assert alice.login(client)[0] == other.login(bystander)[0] == WELCOME
+        hears(client, topic)
+        hears(bystander, topic)
+        is_ended(client, alice.revoke())
+
+        def news() -> None:
+            with knock(scaled) as third:
+                assert other.login(third)[0] == WELCOME
+                assert third.request(PUBLISH, {"acknowledge": True}, topic, ["news"])[0] == PUBLISHED
+
+        is_deaf_and_dumb(client, topic, news)
+        assert bystander.receive()[4:] == [["news"]]  # and no spam before it
+    with knock(scaled) as client:
+        assert alice.login(client)[0] == ABORT
+    assert ("ended", "com.example.revoked") in [(entry["outcome"], entry.get("reason")) for entry in alice.record]
+
+
+def test_run_out_is_out_within_a_second(scaled: Bundle) -> None:
+    expires = time.time() + 1.5
+    alice = Person(scaled, terms={"expires": registry.iso(expires)})
+    with knock(scaled) as client:
+        assert alice.login(client)[0] == WELCOME
+        is_ended(client, expires)
+    assert ("ended", "com.example.expired") in [(entry["outcome"], entry.get("reason")) for entry in alice.record]
+
+
+def test_the_fence_holds_through_a_proxy(scaled: Bundle) -> None:
+    alice = Person(scaled, SigningKey.generate())
+    with knock(scaled) as client:
+        alice.login(client)
+        assert client.request(PUBLISH, {"acknowledge": True}, "com.example.news", ["x"])[0] == PUBLISHED
+        for kind, uri in (PUBLISH, "com.example.other"), (CALL, "com.example.add2"):
+            answer = client.request(kind, {"acknowledge": True}, uri)
+            assert (answer[0], answer[4]) == (ERROR, "wamp.error.not_authorized")
+
+
+# When one dies. These come last, in this order: there are fewer processes after them.
+
+
+KINDS = ("good ticket", "bad ticket", "good key", "bad signature")
+
+
+@dataclass
+class Load:
+    """Logins without a pause from four addresses: with a good ticket, a bad one, a good key and a bad signature."""
+
+    bundle: Bundle
+    answers: list[tuple[str, str, float]] = field(default_factory=list)  # kind, outcome, seconds
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def __enter__(self) -> "Load":
+        ticket, key = Person(self.bundle), Person(self.bundle, SigningKey.generate())
+        assert key.key
+        kinds: dict[str, Callable[[RawClient], Message]] = {
+            "good ticket": ticket.login,
+            "bad ticket": lambda client: client.login_ticket(ticket.authid, WRONG),
+            "good key": key.login,
+            "bad signature": lambda client: forge(client, key.key),
+        }
+        assert tuple(kinds) == KINDS
+        self._threads = [threading.Thread(target=self._run, args=(kind, login)) for kind, login in kinds.items()]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _run(self, kind: str, login: Callable[[RawClient], Message]) -> None:
+        number = 0
+        while not self.stop.is_set():
+            number += 1
+            started = time.monotonic()
+            try:
+                with knock(self.bundle, f"127.0.{number // 250 + 1}.{number % 250 + 1}") as client:
+                    answer = login(client)
+                outcome = "WELCOME" if answer[0] == WELCOME else str(answer[2])
+            except Exception as error:
+                outcome = f"{type(error).__name__}: {error}"
+            self.answers.append((kind, outcome, time.monotonic() - started))
+
+    def goes_on(self, times: int = 5) -> None:
+        """Wait until each kind has been answered that many times more."""
+        before = self.counts()
+        wait_for(lambda: all(self.counts()[kind] >= before[kind] + times for kind in KINDS), 2 * PATIENCE)
+
+    def counts(self) -> Counter[str]:
+        return Counter(kind for kind, *_ in self.answers)
+
+    def outcomes(self, *kinds: str) -> Counter[str]:
+        return Counter(outcome for kind, outcome, _ in self.answers if kind in kinds)
+
+
+def forge(client: RawClient, key: SigningKey | None) -> Message:
+    """A good public key, and a signature with another."""
+    assert key
+    challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(key)})
+    return client.authenticate(sign(SigningKey.generate(), challenge)) if challenge[0] == CHALLENGE else challenge
+
+
+def nobody_was_wronged(load: Load) -> None:
+    """No bad login got in, no good one was told that it is bad, and each was answered in time."""
+    good, bad = load.outcomes("good ticket", "good key"), load.outcomes("bad ticket", "bad signature")
+    assert set(good) <= {"WELCOME", *TRY_AGAIN}
+    assert set(bad) <= {"com.example.invalid_ticket", "wamp.error.not_authorized", *TRY_AGAIN}
+    assert max(seconds for *_, seconds in load.answers) < DEADLINE
+
+
+def test_a_frozen_authenticator_is_given_up_and_taken_back(scaled: Bundle) -> None:
+    """The router asks whether it is there once a second, and waits two seconds for the answer."""
+    frozen = workers(scaled)["authenticator1"]
+    with Load(scaled) as load:
+        load.goes_on()
+        frozen.send_signal(signal.SIGSTOP)
+        try:
+            wait_for(lambda: load.outcomes(*load.counts())["wamp.error.canceled"])
+            load.goes_on()
+        finally:
+            frozen.send_signal(signal.SIGCONT)
+        audit = scaled.directory / "audit1.jsonl"
+        size = audit.stat().st_size
+        wait_for(lambda: audit.stat().st_size > size + 1000)
+    nobody_was_wronged(load)
+
+
+def test_of_two_authenticators_one_may_be_killed(scaled: Bundle) -> None:
+    with Load(scaled) as load:
+        load.goes_on()
+        workers(scaled)["authenticator1"].kill()
+        load.goes_on()
+        settled = len(load.answers)
+        load.goes_on()
+    nobody_was_wronged(load)
+    assert {outcome for kind, outcome, _ in load.answers[settled:] if kind.startswith("good")} == {"WELCOME"}
+    assert set(workers(scaled)) == {"router", "authenticator2", "proxy1", "proxy2"}
+
+
+def test_of_two_proxies_one_may_be_killed(scaled: Bundle) -> None:
+    """Its sessions are lost; the other takes all that knock."""
+    alice = Person(scaled)
+    workers(scaled)["proxy1"].kill()
+    wait_for(lambda: listeners(scaled) == ["proxy2"])
+    for _ in range(5):
+        with knock(scaled) as client:
+            assert alice.login(client)[0] == WELCOME
+
+
+def test_without_authenticators_nobody_gets_in(scaled: Bundle) -> None:
+    logins: list[Callable[[RawClient], Message]] = [
+        lambda client: client.login_ticket("client1", CHOSEN),
+        lambda client: client.login_key(scaled.device),
+    ]
+    workers(scaled)["authenticator2"].kill()
+    for login in logins:
+        answers: list[str] = []
+        while "wamp.error.no_such_procedure" not in answers:
+            with knock(scaled) as client:
+                kind, _, uri = login(client)
+            assert kind == ABORT
+            answers.append(uri)
+        assert set(answers) <= {"wamp.error.no_such_procedure", *TRY_AGAIN}
