@@ -18,10 +18,12 @@ apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its D
 VERSION = 1  # of principals.sql; raise it with each change there
 SCHEMA = Path(__file__).with_name("principals.sql")
 BUSY = 2.0  # seconds to wait for another process's lock; below the guard's deadline
+SETTLING = 200  # milliseconds to wait for readers until the log can be emptied
 ADVICE = {
     sqlite3.SQLITE_NOTADB: "this file is not a principals database; it was left as it is",
     sqlite3.SQLITE_CORRUPT: "this file is damaged; put a backup in its place",
     sqlite3.SQLITE_BUSY: "another process is keeping the store locked; try again",
+    sqlite3.SQLITE_PROTOCOL: "another process is keeping the store locked; try again",
     sqlite3.SQLITE_FULL: "the disk is full; nothing was changed",
     sqlite3.SQLITE_READONLY: "the store can't be written; check the owner and mode of file and folder",
     sqlite3.SQLITE_CANTOPEN: "the store can't be opened; check the owner and mode of file and folder",
@@ -40,6 +42,7 @@ class Connection(sqlite3.Connection):
     BEGIN_WRITING = ("BEGIN IMMEDIATE",)  # writers take turns
 
     name: str  # what the sentences call it
+    busy: int  # milliseconds to wait for a lock
     fingerprint: tuple[int, ...]
 
     def is_stale(self) -> bool:
@@ -49,6 +52,14 @@ class Connection(sqlite3.Connection):
         except OSError:
             return True
 
+    def settle(self) -> None:
+        """Move what was written from the log into the file, so that the file alone is the store. Otherwise its log
+        would count for another file that is put in its place, and would be lost if that one is no database."""
+        with suppress(sqlite3.Error):  # it is written in any case; what can't be moved now is moved by the next writer
+            self.execute(f"PRAGMA busy_timeout = {SETTLING}")
+            self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.execute(f"PRAGMA busy_timeout = {self.busy}")
+
     def spoil(self) -> None:
         """Count this connection as stale from now on."""
         self.fingerprint = ()
@@ -56,7 +67,7 @@ class Connection(sqlite3.Connection):
     @staticmethod
     def explain(error: Exception) -> str:
         """What an operator can do about an error of the engine."""
-        if "no such table" in str(error):
+        if "no such table" in str(error) or "no such column" in str(error):
             return ADVICE[sqlite3.SQLITE_NOTADB]
         code: Any = getattr(error, "sqlite_errorcode", 0)
         return ADVICE.get(code & 0xFF, str(error))  # the low byte is the primary code, the rest says more
@@ -72,9 +83,10 @@ def connect(where: str, busy: float = BUSY) -> Connection:
     store = _other_engine(where).connect(where, busy) if is_url(where) else _connect(where, busy)
     try:
         with sentences(store):
-            ((version,),) = store.execute("SELECT version FROM store").fetchall()
-        if version != VERSION:
-            raise StoreError(f"{store.name} has version {version}, and this program knows {VERSION}: use its own")
+            versions = [version for (version,) in store.execute("SELECT version FROM store").fetchall()]
+        if versions != [VERSION]:
+            found = " and ".join(map(str, versions)) or "none"
+            raise StoreError(f"{store.name} has version {found}, and this program knows {VERSION}: use its own")
     except BaseException:
         store.close()
         raise
@@ -142,8 +154,8 @@ def _connect(path: str, busy: float) -> Connection:
         raise StoreError(f"{path}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {Connection.explain(error)}") from None
-    store.name, store.fingerprint = path, fingerprint
-    store.create_function("store_now", 0, time.time)
+    store.name, store.fingerprint, store.busy = path, fingerprint, int(busy * 1000)
+    store.create_function("store_now", 0, lambda: round(time.time(), 3))
     with sentences(store):
         store.execute("PRAGMA foreign_keys = ON")
     return store
@@ -173,7 +185,8 @@ def _create(path: str, script: str) -> None:
 
 def _fingerprint(path: str) -> tuple[int, ...]:
     found = Path(path).stat()
-    return found.st_dev, found.st_ino, found.st_mode, found.st_size, found.st_mtime_ns
+    owner = found.st_uid, found.st_gid
+    return found.st_dev, found.st_ino, found.st_mode, *owner, found.st_size, found.st_mtime_ns
 
 
 def _other_engine(url: str) -> Any:

@@ -214,8 +214,8 @@ def complete(method: str, answer: Any) -> Answer:
             "role": names.role(answer["role"]),
             "extra": json.loads(json.dumps(answer["extra"], allow_nan=False)),
         }
-        if not isinstance(checked["extra"], dict):
-            raise TypeError("extra isn't an object")
+        if not (isinstance(checked["extra"], dict) and names.portable(checked["extra"])):
+            raise TypeError("extra isn't an object that every serializer carries")
         if method == "cryptosign":
             checked["pubkey"] = names.pubkey(answer["pubkey"])
         return checked

@@ -40,7 +40,10 @@ def read_public(text: str) -> str:
         content = _read(Path(text))
         if b"PRIVATE KEY" in content or len(content) == PRIVATE:
             raise names.Malformed(f"{text} holds a private key: register the public one")
-        text = content.decode("ascii", "replace").strip()
+        lines = content.decode("ascii", "replace").strip().splitlines()
+        if len(lines) > 1:
+            raise names.Malformed(f"{text} holds {len(lines)} lines: give the one that is meant")
+        text = "".join(lines)
     return names.safe_pubkey(_from_openssh(text) if text.startswith("ssh-") else text)
 
 
@@ -50,14 +53,19 @@ def generate(file: Path) -> str:
     :returns: the public key, in 64 hexadecimal digits.
     :raises FileExistsError: if one of the two is there; neither is touched then.
     """
-    public = file.with_name(file.name + ".pub")
-    if public.exists():
-        raise FileExistsError(17, "File exists", str(public))
     private = SigningKey.generate()
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as output:
-        output.write(bytes(private))
     pubkey = bytes(private.verify_key).hex()
-    public.write_text(pubkey + "\n")
+    halves = (file, bytes(private), 0o600), (file.with_name(file.name + ".pub"), f"{pubkey}\n".encode(), 0o644)
+    made: list[Path] = []
+    try:
+        for path, content, mode in halves:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as output:
+                made.append(path)
+                output.write(content)
+    except BaseException:  # a pair, or nothing
+        for path in made:
+            path.unlink()
+        raise
     return pubkey
 
 

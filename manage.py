@@ -43,8 +43,10 @@ class Sentences(click.Group):
             return super().invoke(ctx)
         except (database.StoreError, registry.Refused, names.Malformed) as error:
             raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise  # click ends in silence then
         except OSError as error:
-            raise click.ClickException(f"{error.filename}: {error.strerror}") from None
+            raise click.ClickException(": ".join(filter(None, (error.filename, error.strerror)))) from None
 
 
 class Moment(click.ParamType):  # type: ignore[type-arg]
@@ -90,6 +92,7 @@ def on_store(create: bool = False) -> Callable[[Command], Command]:
                 database.create(path)
             with closing(database.connect(path)) as store:
                 command(store, *args, **options)
+                store.settle()
 
         return run
 
@@ -127,7 +130,7 @@ def add(store: Store, authid: str, realm: str, role: str, extra: str) -> None:
     """Add a principal. It can't log in until it has a ticket or a key."""
     try:
         parsed = json.loads(extra)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise names.Malformed("extra is a JSON object") from None
     registry.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed})
 
@@ -228,10 +231,14 @@ def rotate(
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
     kind = registry.credential(store, authid, credential)["kind"]
     if kind == "key":
+        if from_stdin or from_env:
+            raise click.UsageError("the successor of a key is a public key, not a ticket")
         if not pubkey:
             raise click.UsageError("the successor of a key is a public key: give it as the last argument")
         secret, successor = None, {"kind": "key", "verifier": keys.read_public(pubkey)}
     else:
+        if pubkey:
+            raise click.UsageError("the successor of a ticket is a ticket, not a public key")
         secret, successor = new_ticket(from_stdin, from_env)
         if kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
@@ -246,7 +253,7 @@ def rotate(
 @on_store()
 def revoke(store: Store, authid: str, credential: str | None, yes: bool) -> None:
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
-    if not (credential or yes):
+    if credential is None and not yes:
         click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
     registry.revoke(store, authid, credential)
     click.echo(f"{credential or authid} is revoked. {WITHIN_A_SECOND}", err=True)
@@ -292,7 +299,10 @@ def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict
     if not (from_stdin or from_env):
         made = secrets.token_urlsafe(32)  # 256 bits
         return made, {"kind": "ticket", "verifier": ticket_digest(made)}
-    chosen = sys.stdin.readline().rstrip("\r\n") if from_stdin else os.environ.get(from_env or "", "")
+    try:
+        chosen = sys.stdin.readline().rstrip("\r\n") if from_stdin else os.environ.get(from_env or "", "")
+    except UnicodeDecodeError:
+        chosen = "\udc80"  # no more of a text than this
     if not chosen:
         raise registry.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
     return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen))}

@@ -6,6 +6,7 @@ fit for a stranger's eyes: it names the rule, never the value.
 """
 
 import json
+import math
 import re
 from typing import Any
 
@@ -14,12 +15,15 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point
 MAX_AUTHID = 128  # characters
 MAX_LABEL = 64
 MAX_EXTRA = 4096  # characters of JSON; it travels with each login
+MAX_DEPTH = 20  # of its objects and lists
 MAX_TICKET = 1024  # characters; one that manage.py makes has 43
 REALM = re.compile(r"[A-Za-z][A-Za-z0-9_\-@.]{2,254}")  # the router's own rule (autobahn.wamp.message)
 ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_\-.]{0,127}")
 PUBKEY = re.compile(r"[0-9a-fA-F]{64}")
 CREDENTIAL = re.compile(r"[0-9a-f]{16}")
-ARGON2ID = re.compile(r"\$argon2id\$v=19\$m=(?P<memory>\d{1,7}),t=(?P<passes>\d{1,2}),p=1\$[\w+/]{22}\$[\w+/]{43}")
+ARGON2ID = re.compile(
+    r"\$argon2id\$v=19\$m=(?P<memory>[0-9]{1,7}),t=(?P<passes>[0-9]{1,2}),p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}"
+)
 RESERVED_ROLES = ("trusted", "anonymous")  # the router grants the first everything, and hands out the second itself
 RESERVED_EXTRA = re.compile(r"credential|transport|x_cb_.*|proxy_.*")  # fields that we and the router put in ourselves
 
@@ -69,16 +73,25 @@ def extra(value: Any) -> dict[str, Any]:
     """What a principal finds in its authextra: a JSON object, without the fields that we and the router put there."""
     if not isinstance(value, dict):
         raise Malformed("extra is a JSON object")
-    try:
-        text = json.dumps(value, allow_nan=False)
-        text.encode()
-    except ValueError:
-        raise Malformed("extra is a JSON object without NaN or infinity") from None
-    if len(text) > MAX_EXTRA:
+    if not portable(value):
+        raise Malformed(f"extra is a JSON object of text and 64-bit numbers, nested at most {MAX_DEPTH} deep")
+    if len(json.dumps(value)) > MAX_EXTRA:
         raise Malformed(f"extra is at most {MAX_EXTRA} characters of JSON")
     if reserved := [name for name in value if RESERVED_EXTRA.fullmatch(name)]:
         raise Malformed(f"extra can't hold {reserved[0]!r}: the router puts that there")
     return value
+
+
+def portable(value: Any, depth: int = 0) -> bool:
+    """Whether every serializer of WAMP can carry `value`. A client whose WELCOME can't be written waits for ever."""
+    if isinstance(value, dict | list):
+        parts = [*value, *value.values()] if isinstance(value, dict) else value
+        return depth < MAX_DEPTH and all(portable(part, depth + 1) for part in parts)
+    if isinstance(value, str):
+        return _encodable(value)
+    if isinstance(value, int):  # True and False are, too
+        return -(2**63) <= value < 2**63
+    return value is None or (isinstance(value, float) and math.isfinite(value))
 
 
 def pubkey(value: Any) -> str:
@@ -110,8 +123,8 @@ def sha256(value: Any) -> str:
 def argon2id(value: Any) -> str:
     """What is stored of a ticket that a person chose: Argon2id in the usual text form, at a price we can pay."""
     found = ARGON2ID.fullmatch(value) if isinstance(value, str) else None
-    if not found or int(found["memory"]) > 262_144 or int(found["passes"]) > 8:
-        raise Malformed("a chosen ticket is stored as Argon2id of at most 256 MiB and 8 passes")
+    if not found or not 8 <= int(found["memory"]) <= 262_144 or not 1 <= int(found["passes"]) <= 8:
+        raise Malformed("a chosen ticket is stored as Argon2id of 8 KiB to 256 MiB and 1 to 8 passes")
     return found[0]
 
 

@@ -14,7 +14,7 @@ import database
 CONNECT_TIMEOUT = 2  # seconds; below the guard's deadline, like database.BUSY
 LOCK = 7_316_550  # any number; with it, two operators don't make the tables at once
 CLOCK = """CREATE FUNCTION store_now() RETURNS DOUBLE PRECISION LANGUAGE SQL
-           AS 'SELECT EXTRACT(EPOCH FROM clock_timestamp())::DOUBLE PRECISION'"""
+           AS 'SELECT EXTRACT(EPOCH FROM date_trunc(''milliseconds'', clock_timestamp()))::DOUBLE PRECISION'"""
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
@@ -33,6 +33,9 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     def is_stale(self) -> bool:
         """True if the connection is lost, or has failed once."""
         return self.spoiled or self.closed
+
+    def settle(self) -> None:
+        """Nothing to do; a file has a log to empty."""
 
     def spoil(self) -> None:
         """Count this connection as stale from now on."""

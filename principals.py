@@ -18,7 +18,7 @@ import nacl.exceptions
 import nacl.pwhash
 from twisted.enterprise import adbapi
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
@@ -27,6 +27,7 @@ import database
 READERS = 4  # threads, each with a connection of its own
 HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 WAITING = 64  # Argon2id checks that may wait for one of these
+QUESTIONS_WAITING = 1000  # lookups that may wait for a reader
 AT_ONCE = 500  # ids in one query
 ACTIVE = "active"
 
@@ -78,7 +79,7 @@ Changes = tuple[Point, list[tuple[str, str | None]]]
 
 
 class Busy(Exception):
-    """More chosen tickets wait to be checked than the queue holds."""
+    """More is waiting to be looked up, or checked, than the queue holds."""
 
 
 class Principals:
@@ -95,6 +96,7 @@ class Principals:
         database.connect(path).close()
         self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
         self._pool.start()
+        self._unfinished = 0  # questions
         self._hashing = _Hashing(reactor)
         reactor.addSystemEventTrigger("during", "shutdown", self.close)
 
@@ -138,7 +140,14 @@ class Principals:
         return self._ask(_changes, since)
 
     def _ask(self, question: Any, *args: Any) -> "Deferred[Any]":
-        return self._pool.runWithConnection(self._answer, question, *args)
+        if self._unfinished >= READERS + QUESTIONS_WAITING:
+            return fail(Busy("too many logins are waiting for the store"))
+        self._unfinished += 1
+        return self._pool.runWithConnection(self._answer, question, *args).addBoth(self._answered)
+
+    def _answered(self, result: Any) -> Any:
+        self._unfinished -= 1
+        return result
 
     def _answer(self, connection: Any, question: Any, *args: Any) -> Any:
         """Runs in a thread. A connection that failed once isn't used again."""

@@ -157,7 +157,7 @@ def load(connection: Connection, lines: Iterable[bytes]) -> int:
                     _add_credential(connection, record["authid"], credential, past=True)
             except (Refused, names.Malformed) as error:
                 raise Refused(f"line {number}: {error}; nothing was imported") from None
-            except (ValueError, LookupError, TypeError, AttributeError):
+            except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise Refused(f"line {number} isn't a principal as `export` writes it; nothing was imported") from None
     return number
 
@@ -183,8 +183,11 @@ def _add_credential(connection: Connection, authid: str, credential: Record, pas
     if owner := connection.execute("SELECT authid FROM credential WHERE verifier = ?", (verifier,)).fetchone():
         raise Refused(f"this {kind} is registered already, for {owner[0]}")
     if kind == "chosen":
-        _make_room(connection, authid)
-    identifier = names.credential(credential.get("id") or secrets.token_hex(8))
+        _make_room(connection, authid, keep=past)
+    given = credential.get("id")
+    identifier = names.credential(given or secrets.token_hex(8))
+    if given and connection.execute("SELECT 1 FROM credential WHERE id = ?", (identifier,)).fetchone():
+        raise Refused(f"there is a credential {identifier} already")
     label = names.label(credential.get("label", ""))
     times = (created if created is not None else now(connection), not_before, expires, revoked)
     connection.execute(
@@ -193,13 +196,13 @@ def _add_credential(connection: Connection, authid: str, credential: Record, pas
     return identifier
 
 
-def _make_room(connection: Connection, authid: str) -> None:
-    """Drop chosen tickets that no longer count: each one kept would cost every wrong guess another Argon2id check."""
-    chosen = [known for known in _credentials(connection, authid) if known["kind"] == "chosen"]
-    for known in chosen:
-        if known["state"] in ("revoked", "expired"):
-            connection.execute("DELETE FROM credential WHERE id = ?", (known["id"],))
-            chosen = [other for other in chosen if other is not known]
+def _make_room(connection: Connection, authid: str, keep: bool) -> None:
+    """Drop chosen tickets that will never count again: each one costs every wrong guess another Argon2id check. With
+    `keep`, as in an import, drop none."""
+    if not keep:
+        over = "authid = ? AND kind = 'chosen' AND (revoked IS NOT NULL OR expires <= store_now())"
+        connection.execute(f"DELETE FROM credential WHERE {over}", (authid,))
+    chosen = connection.execute("SELECT 1 FROM credential WHERE authid = ? AND kind = 'chosen'", (authid,)).fetchall()
     if len(chosen) >= MAX_CHOSEN:
         raise Refused(f"{authid} has {MAX_CHOSEN} chosen tickets already: revoke one first")
 
@@ -220,7 +223,8 @@ def _principal(row: tuple[Any, ...]) -> Record:
 
 def _require_credential(connection: Connection, authid: str, named: str) -> Record:
     _require(connection, authid)
-    found = [known for known in _credentials(connection, authid) if named in (known["id"], known["label"])]
+    known = _credentials(connection, authid)
+    found = [one for one in known if one["id"] == named] or [one for one in known if one["label"] == named != ""]
     if len(found) != 1:
         several = "several credentials" if found else "no credential"
         raise Refused(f"{authid} has {several} {named!r}: `python manage.py show {authid}` lists the ids")
@@ -247,6 +251,7 @@ def seconds(moment: str | None) -> float | None:
         return None
     try:
         parsed = datetime.fromisoformat(moment)
-        return (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp()
+        moment_in_utc = (parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).astimezone(UTC)
+        return round(moment_in_utc.timestamp(), 3)
     except (ValueError, TypeError, OverflowError):
         raise names.Malformed("a time is written like 2030-12-31T23:59:59Z") from None

@@ -3,8 +3,8 @@
 ``ours``     ``config.json``, its throttle wide open (all comes from one address) and with a store of the size asked for
 ``alone``    the same without the authorizers: our authenticator, and nobody who watches the sessions
 ``fenced``   the realms and the fence of ``config-hardened.json`` behind the plain doors of ``config.json``
-``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest possible
-             authenticators of ``minimal.py``
+``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest
+             possible authenticators of ``minimal.py``
 """
 
 import copy

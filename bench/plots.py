@@ -11,12 +11,13 @@ import click
 import matplotlib as mpl
 
 mpl.use("svg")
-from matplotlib import pyplot  # noqa: E402
+from matplotlib import pyplot
 
 HERE = Path(__file__).parent
+FILE = click.Path(path_type=Path)
 OURS, OTHERS, LIMIT = "#1f6feb", "#8b949e", "#d1242f"
 LOGARITHMIC = 10  # times between the largest and the smallest, from which on the axis is logarithmic
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # letters stay letters
     "svg.hashsalt": "bench",  # the same figures give the same file
     "font.family": "sans-serif",
@@ -54,10 +55,8 @@ def plot(table: dict[str, Any], file: Path) -> None:
 
 
 @click.command()
-@click.option(
-    "--json", "results", default=HERE / "results.json", type=click.Path(path_type=Path), help="What run.py kept."
-)
-@click.option("--into", default=HERE / "plots", type=click.Path(path_type=Path), help="Where the pictures go.")
+@click.option("--json", "results", default=HERE / "results.json", type=FILE, help="What run.py kept.")
+@click.option("--into", default=HERE / "plots", type=FILE, help="Where the pictures go.")
 def main(results: Path, into: Path) -> None:
     """Draw a picture of each table."""
     into.mkdir(exist_ok=True)

@@ -23,11 +23,16 @@ RESULTS = HERE / "results.json"
 
 
 def progress(text: str) -> None:
-    """One line that is written over; nothing where nobody watches."""
+    """One line that is written over; in a log, a line each."""
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{text}", nl=False, err=True)
-    elif "turn 1 of" in text or " 0 of " in text:
-        click.echo(text.partition(":")[0], err=True)
+    elif text:
+        click.echo(text, err=True)
+
+
+def start(kind: Kind) -> BenchNode:
+    progress(f"booting the node {kind.kind!r} with {kind.principals:,} principals")
+    return BenchNode(kind.kind, kind.principals, kind.chosen).__enter__()
 
 
 @click.command()
@@ -45,12 +50,8 @@ def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
 
         def boot(*kinds: Kind) -> list[BenchNode]:
             missing = [kind for kind in kinds if kind not in running]
-            progress(f"booting {len(missing)} nodes")
             with ThreadPoolExecutor() as threads:
-                booted = threads.map(
-                    lambda kind: BenchNode(kind.kind, kind.principals, kind.chosen).__enter__(), missing
-                )
-                for kind, node in zip(missing, booted, strict=True):
+                for kind, node in zip(missing, threads.map(start, missing), strict=True):
                     running[kind] = node
                     stack.push(node)
             return [running[kind] for kind in kinds]

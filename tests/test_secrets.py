@@ -1,4 +1,4 @@
-"""Does a ticket or a private key turn up anywhere that it shouldn't? Many are used, then everything written is searched."""
+"""Does a ticket or a private key turn up where it shouldn't? Many are used, then all that was written is searched."""
 
 import base64
 import functools
@@ -19,7 +19,7 @@ from conftest import Bundle, MakeBundle, free_port
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from nacl.signing import SigningKey
-from wamp import ABORT, AUTHENTICATE, CHALLENGE, WELCOME, RawClient, pubkey, sign
+from wamp import ABORT, AUTHENTICATE, CHALLENGE, WELCOME, RawClient, pubkey
 from websockets.exceptions import ConnectionClosed
 
 import database
@@ -50,7 +50,7 @@ def openssh(key: SigningKey) -> str:
 
 @functools.cache
 def forms() -> dict[str, str]:
-    """All strings that would give a secret away, and what each is: the secret as it is and encoded, in whole and part."""
+    """All strings that would give a secret away, and what each is: parts of it, as it is and encoded."""
     found: dict[str, str] = {}
     for ticket in (MADE, CHOSEN, *WRONG, *ODD, TOO_LONG):
         raw = ticket.encode()
@@ -60,10 +60,9 @@ def forms() -> dict[str, str]:
     found[ticket_digest(CHOSEN)] = "what could be guessed at without limit"
     for key in (KEY, UNKNOWN_KEY):
         raw = bytes(key)
-        for form in (raw.hex(), raw.hex().upper(), repr(raw)[2:-1], *in_base64(raw), *openssh(key).splitlines()[2:5]):
+        for form in (raw.hex(), raw.hex().upper(), repr(raw)[2:-1], *in_base64(raw), *openssh(key).splitlines()[3:5]):
             found[form[: 2 * FRAGMENT]] = f"part of the private key of {pubkey(key)}"
-    # What a label in front of a random part has in common with a URI or an authid is no secret.
-    return {form: what for form, what in found.items() if len(form) == FRAGMENT or "key" in what or "guess" in what}
+    return found
 
 
 def in_base64(raw: bytes) -> tuple[str, str]:
@@ -146,7 +145,6 @@ def run_clients(bundle: Bundle, folder: Path) -> str:
     unknown.write_bytes(bytes(UNKNOWN_KEY))
     nowhere = f"ws://127.0.0.1:{free_port()}/ws"
     runs: list[tuple[tuple[str, ...], dict[str, str]]] = [
-        (("alice",), {"ticket": MADE}),
         (("alice", "--debug"), {"ticket": MADE}),
         (("alice", "--debug"), {"ticket": CHOSEN, "url": bundle.function_url}),
         (("alice", "--debug"), {"ticket": WRONG[0]}),
@@ -158,7 +156,7 @@ def run_clients(bundle: Bundle, folder: Path) -> str:
     ]
     with ThreadPoolExecutor(4) as pool:
         results = list(pool.map(lambda run: bundle.client(*run[0], **run[1]), runs))
-    assert [result.returncode for result in results] == [0, 0, 0, 1, 2, 0, 0, 1, 2]
+    assert [result.returncode for result in results] == [0, 0, 1, 2, 0, 0, 1, 2]
     bundle.manage("add", "told", "--realm", "realm1", "--role", "frontend")
     for ticket in CHOSEN, TOO_LONG:
         environment = {**os.environ, "MYTICKET": ticket}
