@@ -30,6 +30,7 @@ from typing import Any
 from twisted.logger import FileLogObserver, LogEvent, Logger
 from twisted.python.logfile import LogFile
 
+FIELDS = ("reason", "method", "claimed", "authid", "credential", "realm", "peer", "session", "duration", "reference")
 LONGEST = 160  # characters of one string in a record
 ROTATE = 10_000_000  # bytes after which a new file is begun
 KEEP = 10  # files to keep beside the current one
@@ -59,7 +60,7 @@ class Audit:
 def _line(event: LogEvent) -> str:
     record = {"time": datetime.fromtimestamp(event["log_time"], UTC).isoformat(timespec="milliseconds")}
     record["outcome"] = event["outcome"]
-    record |= {name: _short(value) for name, value in event["fields"].items() if value is not None}
+    record |= {name: _short(event["fields"][name]) for name in FIELDS if event["fields"].get(name) is not None}
     return json.dumps(record) + "\n"
 
 

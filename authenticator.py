@@ -9,7 +9,7 @@ import functools
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
-from autobahn.wamp.types import ComponentConfig, SessionDetails
+from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
@@ -111,13 +111,15 @@ class Authenticator(ApplicationSession):
 
     def __init__(self, config: ComponentConfig) -> None:
         super().__init__(config)
-        self._door = open_door(Settings.from_config(config.extra))
+        self._settings = Settings.from_config(config.extra)
+        self._door = open_door(self._settings)
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Register, or leave: a node whose door has no keeper must not come up."""
+        options = RegisterOptions(invoke="roundrobin") if self._settings.shared else None
         try:
             for method, procedure in self._door.items():
-                await self.register(procedure, self.PREFIX + method)
+                await self.register(procedure, self.PREFIX + method, options=options)
         except Exception as error:
             self.log.error("the authenticator can't register its procedures: {error}", error=error)
             self.leave()

@@ -59,9 +59,10 @@ class Claim:
 class Origin:
     """Where an attempt comes from, by the router's word."""
 
-    session: int | None  # the session id that the client gets if it joins; one for a connection's attempts
+    session: int | None  # the session id that the client gets if it joins
     host: str  # an IP address, or "unix" and the like
     is_secure: bool  # over TLS
+    connection: str = ""  # one for all attempts that come over it
 
     @property
     def locality(self) -> str:
@@ -71,15 +72,27 @@ class Origin:
     @classmethod
     def parse(cls, details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> "Origin":
         """Read the transport's details; behind one of `trusted_proxies`, the address that the proxy vouches for."""
-        transport = details.get("transport") or {}
-        kind, _, rest = str(transport.get("peer") or "unknown").partition(":")
+        transport = _mapping(details.get("transport"))
+        peer = str(transport.get("peer") or "unknown")
+        kind, _, rest = peer.partition(":")
         host = rest.rpartition(":")[0] if kind.startswith("tcp") else kind
-        headers = transport.get("http_headers_received") or {}
+        headers = _mapping(transport.get("http_headers_received"))
         for hop in reversed(str(headers.get("x-forwarded-for", "")).split(",")):
-            if host not in trusted_proxies:
+            address = _address(hop.strip())
+            if host not in trusted_proxies or address is None:
                 break
-            host = _address(hop.strip()) or host
-        return cls(details.get("session"), host, transport.get("is_secure") is True)
+            host = address
+        session = details.get("session")
+        return cls(
+            session=session if isinstance(session, int) else None,
+            connection=peer if kind.startswith("tcp") else str(session),  # a Unix socket's clients have no address
+            host=host,
+            is_secure=transport.get("is_secure") is True,
+        )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _is_loopback(host: str) -> bool:

@@ -5,18 +5,20 @@ Behind: is the answer one that the router can work with? Then one audit record; 
 time and in the one way that we say no. The guard knows neither how tickets and keys are checked nor where they lie.
 """
 
+import copy
 import json
 import secrets
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
+from twisted.python.reflect import safe_str
 
 import names
 from audit import Audit
@@ -25,6 +27,7 @@ from settings import Settings
 from throttle import Throttle
 
 MAX_UNDERWAY = 1000  # attempts at once; a flood beyond that is told to come back
+MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
 
 # What a refused client is told, whatever the cause. The true reason is for the audit.
@@ -97,8 +100,9 @@ class Guard:
         self._settings = settings
         self._audit = audit
         self._throttle = Throttle(clock, settings)
-        self._underway: set[int | None] = set()  # session ids
+        self._underway: set[str] = set()  # connections
         self._refusals = 0  # since the last summary
+        self._faults = 0  # of these, our own, that the log has a line of
 
     def wrap(self, method: str, check: Check) -> Procedure:
         """Make the procedure that the router calls, ``authenticate(realm, authid, details)``, out of `check`.
@@ -116,23 +120,24 @@ class Guard:
 
     async def _authenticate(self, attempt: Attempt, check: Check, claimed: tuple[Any, Any, Any]) -> Answer:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
-        session = attempt.origin.session
-        if session in self._underway:
-            return await self._refuse(attempt, malformed("one attempt at a time"))
+        connection = attempt.origin.connection
+        if connection in self._underway:
+            raise self._at_once(attempt, malformed("one attempt at a time"))
         if len(self._underway) >= MAX_UNDERWAY:
-            return await self._refuse(attempt, unavailable("too many attempts at once"))
-        self._underway.add(session)
+            raise self._at_once(attempt, unavailable("too many attempts at once"))
+        self._underway.add(connection)
         try:
             return await self._decide(attempt, check, claimed)
         except Refusal as no:
-            return await self._refuse(attempt, no)
+            await self._until_it_is_time(attempt, no)
+            raise ApplicationError(no.uri, no.text) from None
         finally:
-            self._underway.discard(session)
+            self._underway.discard(connection)
 
     async def _decide(self, attempt: Attempt, check: Check, claimed: tuple[Any, Any, Any]) -> Answer:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
-            attempt.claim = claim = Claim.parse(attempt.method, *claimed)
+            attempt.claim = claim = self._parse(attempt.method, claimed)
             if wait := self._throttle.take(claim.subject, attempt.origin.host):
                 raise throttled(wait)
             answer = complete(attempt.method, await self._in_time(check, claim, attempt.origin))
@@ -141,13 +146,17 @@ class Guard:
             return answer
         except Refusal:
             raise
-        except names.Malformed as broken:
-            raise malformed(str(broken)) from None
         except Refused as no:
             uri, text = NO[attempt.method]
             raise Refusal("refused", no.reason, uri, text.format(attempt.claim), **no.found) from None
         except Exception as error:
             raise unavailable(_describe(error, attempt.claim)) from None
+
+    def _parse(self, method: str, claimed: tuple[Any, Any, Any]) -> Claim:
+        try:
+            return Claim.parse(method, *claimed)
+        except names.Malformed as broken:
+            raise malformed(str(broken)) from None
 
     def _in_time(self, check: Check, claim: Claim, origin: Origin) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; what it says later is thrown away."""
@@ -163,26 +172,33 @@ class Guard:
         maybeDeferred(check, claim, origin).addBoth(settle)
         return outcome
 
-    async def _refuse(self, attempt: Attempt, no: Refusal) -> NoReturn:
-        """Say no when it is time to: how long a check took must not tell why it failed."""
+    async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
+        """Wait for the moment of a no: how long a check took must not tell why it failed."""
         self._report(attempt, no)
         delay, elapsed = self._settings.refusal_delay, self._clock.seconds() - attempt.started
         if no.outcome == "refused" and delay:
             delay *= 1 + elapsed // delay  # a check that was slow is answered on the next beat
         await deferLater(self._clock, max(0.0, delay - elapsed))
-        raise ApplicationError(no.uri, no.text)
+
+    def _at_once(self, attempt: Attempt, no: Refusal) -> ApplicationError:
+        """A no to what is too much: it must not leave anything waiting."""
+        self._report(attempt, no)
+        return ApplicationError(no.uri, no.text)
 
     def _report(self, attempt: Attempt, no: Refusal) -> None:
-        if no.outcome == "unavailable":
+        """Tell the audit of each refusal, and the log of the first few that are our fault."""
+        if self._refusals == 0:
+            self._faults = 0
+            self._clock.callLater(SUMMARY, self._summarise)
+        self._refusals += 1
+        if no.outcome == "unavailable" and self._faults < MAX_FAULTS:
+            self._faults += 1
             self.log.error(
                 "authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited
             )
-        if self._refusals == 0:
-            self._clock.callLater(SUMMARY, self._summarise)
-        self._refusals += 1
         try:
             self._record(attempt, no.outcome, reason=no.reason, **no.audited)
-        except OSError as error:
+        except Exception as error:
             self.log.error("the audit can't be written: {error}", error=error)
 
     def _summarise(self) -> None:
@@ -208,14 +224,14 @@ def complete(method: str, answer: Any) -> Answer:
     :raises Refusal: unavailable, if the answer lacks something or has it in another type than the router needs.
     """
     try:
+        if not (isinstance(answer["extra"], dict) and names.portable(answer["extra"])):
+            raise TypeError("extra isn't an object that every serializer carries")
         checked = {
             "realm": names.realm(answer["realm"]),
             "authid": names.authid(answer["authid"]),
             "role": names.role(answer["role"]),
-            "extra": json.loads(json.dumps(answer["extra"], allow_nan=False)),
+            "extra": copy.deepcopy(answer["extra"]),
         }
-        if not (isinstance(checked["extra"], dict) and names.portable(checked["extra"])):
-            raise TypeError("extra isn't an object that every serializer carries")
         if method == "cryptosign":
             checked["pubkey"] = names.pubkey(answer["pubkey"])
         return checked
@@ -230,5 +246,13 @@ def _assigned(answer: Answer) -> dict[str, str | None]:
 def _describe(error: Exception, claim: Claim | None) -> str:
     """What went wrong and where, without the ticket, should the exception quote it."""
     place = traceback.extract_tb(error.__traceback__)[-1]
-    text = f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})"
-    return text.replace(claim.ticket, "...") if claim and claim.ticket else text
+    text = f"{type(error).__name__}: {safe_str(error)} ({Path(place.filename).name}:{place.lineno})"
+    for form in _written(claim.ticket) if claim and claim.ticket else ():
+        text = text.replace(form, "...")
+    return text
+
+
+def _written(ticket: str) -> list[str]:
+    """The forms in which an exception may quote a ticket, the longest first."""
+    forms = {ticket, repr(ticket)[1:-1], json.dumps(ticket)[1:-1], repr(ticket.encode())[2:-1]}
+    return sorted(forms, key=len, reverse=True)

@@ -84,9 +84,10 @@ def extra(value: Any) -> dict[str, Any]:
 
 def portable(value: Any, depth: int = 0) -> bool:
     """Whether every serializer of WAMP can carry `value`. A client whose WELCOME can't be written waits for ever."""
-    if isinstance(value, dict | list):
-        parts = [*value, *value.values()] if isinstance(value, dict) else value
-        return depth < MAX_DEPTH and all(portable(part, depth + 1) for part in parts)
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _encodable(key) for key in value) and portable([*value.values()], depth)
+    if isinstance(value, list | tuple):
+        return depth < MAX_DEPTH and all(portable(part, depth + 1) for part in value)
     if isinstance(value, str):
         return _encodable(value)
     if isinstance(value, int):  # True and False are, too

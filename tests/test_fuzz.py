@@ -99,7 +99,8 @@ def is_complete(method: str, answer: Any) -> bool:
     wanted |= {"pubkey": str} if method == "cryptosign" else {}
     if {name: type(value) for name, value in answer.items()} != wanted:
         return False
-    json.dumps(answer, allow_nan=False, ensure_ascii=False).encode()
+    if not names.portable(answer["extra"]):
+        return False
     return answer["role"] not in ("trusted", "anonymous") and bool(names.PUBKEY.fullmatch(answer.get("pubkey", KEY)))
 
 
@@ -111,8 +112,7 @@ def outcome(procedure: Any, clock: Clock, claim: tuple[Any, Any, Any]) -> Any:
     """What the router gets in the end: an answer, or an ApplicationError."""
     results: list[Any] = []
     maybeDeferred(procedure, *claim).addBoth(results.append)
-    clock.advance(0.25)
-    clock.advance(FOREVER)
+    clock.pump([0.25, 4.75, 5.0, FOREVER, FOREVER])
     assert len(results) == 1, "the client would wait for ever"
     assert clock.getDelayedCalls() == []
     return getattr(results[0], "value", results[0])
@@ -190,7 +190,7 @@ def test_nobody_gets_past_our_own_checks_without_the_credential(method: str, cla
     else:
         assert (result["authid"], result["realm"], result["role"]) == ("bob", "devices", "device")
         assert (details["authextra"]["pubkey"].lower(), result["pubkey"]) == (KEY, KEY)
-        assert authid in (None, "bob")
+        assert authid in (None, "", "bob")  # some client libraries leave it empty
     assert realm in (None, result["realm"])
     assert set(result["extra"]) == {"foo", "credential"}
 
@@ -252,4 +252,4 @@ def test_a_name_is_kept_in_its_one_form_or_malformed(rule: Any, value: Any) -> N
         assert str(error).isprintable()
     else:
         assert rule(kept) == kept
-        json.dumps(kept, ensure_ascii=False).encode()
+        assert names.portable(kept)

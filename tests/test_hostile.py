@@ -344,6 +344,7 @@ TABLE = [
     then("authid: a pattern", hello(authid="%"), invalid("%")),
     then("authid: a format", hello(authid="{0.ticket}"), invalid("{0.ticket}")),
     first("authid: somebody else's, with a key", cryptosign(ALICE, "mallory@example.com"), no_such_user(ALICE)),
+    first("authid: empty, with a key", cryptosign(ALICE, ""), CHALLENGED),
     first("authid: with NUL, with a key", cryptosign(ALICE, "alice@example.com\0"), BAD_AUTHID),
     # HELLO: authextra
     first("authextra: a list", hello(authextra=[1]), wrong_type("list", "'authextra' detail in HELLO")),
