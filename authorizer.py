@@ -8,25 +8,28 @@ here before each call, publish, subscribe and register. That is the fence: who i
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
+from typing import Any, NoReturn
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
-from crossbar.common.checkconfig import check_router_realm_role
-from crossbar.router.role import RouterRoleStaticAuth
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
-from twisted.internet.task import LoopingCall
+from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
+import fence
 from audit import open_audit
 from claims import Origin
+from database import StoreError
+from fence import DENIED, Decision, Fence
 from principals import ACTIVE, Point, open_principals
 
 TICK = 0.5  # seconds between two looks at the store
+DEADLINE = 1.0  # seconds in which the store must answer
+LOOKED_UP = 10_000  # credentials in a second, by a store that is slow but not away
+GRACE = 0.4  # seconds in which a client may answer GOODBYE
 REVOKED, EXPIRED = "com.example.revoked", "com.example.expired"
-DENIED = {"allow": False, "cache": False}  # the router's cache isn't kept by session: "cache" must always be false
 DEFAULTS = {"database": "principals.db", "audit": "audit.jsonl", "roles": {}}
 
 
@@ -57,16 +60,14 @@ class Authorizer(ApplicationSession):
         for name in extra:
             if name not in DEFAULTS and name != "cbdir":
                 raise ValueError(f"unknown setting {name!r}: use one of {', '.join(DEFAULTS)}")
-        for role, permissions in extra.get("roles", {}).items():
-            check_router_realm_role(personality, {"name": role, "permissions": permissions})
+        fence.check(personality, extra.get("roles", {}))
 
     def __init__(self, config: ComponentConfig) -> None:
         super().__init__(config)
         extra = {**DEFAULTS, **(config.extra or {})}
         self._principals = open_principals(extra["database"])
         self._audit = open_audit(extra["audit"])
-        self._roles = {role: RouterRoleStaticAuth(None, role, rules) for role, rules in extra["roles"].items()}
-        self._rule = lru_cache(maxsize=10_000)(self._apply_rules)
+        self._fence = Fence(extra["roles"]) if extra["roles"] else None
         self._sessions: dict[int, Live] = {}
         self._unconfirmed: set[Live] = set()  # newcomers; the store hasn't been asked about them
         self._by_credential: dict[str, set[Live]] = {}
@@ -83,8 +84,8 @@ class Authorizer(ApplicationSession):
             await self.subscribe(self._left, "wamp.session.on_leave")
             for session in await self.call("wamp.session.list"):
                 await self._adopt(session)
-            if self._roles:
-                await self.register(self.authorize, "com.example.authorize")
+            if self._fence:
+                await self.register(self.authorize, fence.PROCEDURE)
             self._ticking.start(TICK)
         except Exception as error:
             self.log.error("the authorizer can't start: {error}", error=error)
@@ -94,6 +95,7 @@ class Authorizer(ApplicationSession):
     def onLeave(self, details: CloseDetails) -> None:
         if self._ticking.running:
             self._ticking.stop()
+        self._store_is_away = True  # nobody looks any more: the fence closes
 
     # -- who is here
 
@@ -138,7 +140,7 @@ class Authorizer(ApplicationSession):
         """Ask what changed, and look at the sessions that it concerns, and at newcomers: at few of however many."""
         assert self._point is not None
         try:
-            point, changed = await self._principals.changes(self._point)
+            point, changed = await self._ask(self._principals.changes(self._point))
             older = point.seq < self._point.seq  # another store lies there now: look at everybody
             await self._look(set(self._by_credential) if older else self._touched(changed))
             self._point = point
@@ -163,7 +165,7 @@ class Authorizer(ApplicationSession):
         """
         if not credentials:
             return
-        store = await self._principals.by_ids(credentials)
+        store = await self._ask(self._principals.by_ids(credentials), len(credentials))
         for live in [live for credential in credentials for live in self._by_credential.get(credential, ())]:
             found = store.get(live.credential)
             if found and found.state == ACTIVE and (found.authid, found.realm) == (live.authid, self._realm):
@@ -175,14 +177,31 @@ class Authorizer(ApplicationSession):
                 self._record("ended", live, reason=reason)
                 Deferred.fromCoroutine(self._put_out(live, reason)).addErrback(self._not_put_out)
 
+    def _ask(self, question: "Deferred[Any]", about: int = 0) -> "Deferred[Any]":
+        """Wait for the store, but not for ever: one that hangs is away. Questions about many may take longer."""
+
+        def too_late(_: Any, seconds: float) -> NoReturn:
+            raise StoreError(f"no answer after {seconds:g} s")
+
+        return question.addTimeout(DEADLINE + about / LOOKED_UP, reactor, too_late)
+
     async def _put_out(self, live: Live, reason: str) -> None:
         """Say GOODBYE. Behind a fence, also take away what an impolite client would go on hearing from."""
         await self._try("wamp.session.kill", live.session, reason=reason, message="the credential no longer counts")
-        if self._roles:
+        if self._fence:
             for kind, action in ("subscription", "remove_subscriber"), ("registration", "remove_callee"):
                 held = await self._try(f"wamp.{kind}.list", live.session) or {}
                 for identifier in (one for ids in held.values() for one in ids):
                     await self._try(f"wamp.{kind}.{action}", identifier, live.session, reason=reason)
+            await deferLater(reactor, GRACE, self._hang_up, live)
+
+    def _hang_up(self, live: Live) -> None:
+        """Close the connection of a client that was told to leave and stays: else it would go on exchanging results of
+        calls that are under way. The router has no procedure for it, but beside the router we can reach it."""
+        router = getattr(self._transport, "_router", None)
+        session = router and router._session_id_to_session.get(live.session)
+        if session and session._transport:
+            session._transport.close()
 
     async def _try(self, procedure: str, *args: Any, **kwargs: Any) -> Any:
         """Call the router about a session that may have left, or been told, already."""
@@ -197,34 +216,33 @@ class Authorizer(ApplicationSession):
     # -- the fence
 
     def authorize(
-        self, details: dict[str, Any], uri: str, action: str, options: Any
-    ) -> "dict[str, Any] | Deferred[dict[str, Any]]":
+        self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
+    ) -> "Decision | Deferred[Decision]":
         """The router's question: may this session do `action` (call, publish, subscribe or register) on `uri`?"""
         live = self._sessions.get(details["session"])
         if live is None or live in self._unconfirmed:
-            return Deferred.fromCoroutine(self._authorize_newcomer(details, uri, action))
-        return self._decide(live, details["authrole"], uri, action)
+            return Deferred.fromCoroutine(self._authorize_newcomer(details, uri, action, options))
+        return self._decide(live, details["authrole"], uri, action, options)
 
-    async def _authorize_newcomer(self, details: dict[str, Any], uri: str, action: str) -> dict[str, Any]:
+    async def _authorize_newcomer(
+        self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
+    ) -> Decision:
         """A session may act before a tick has looked at it, or before we have even heard that it joined."""
-        live = self._know(details)
-        if live is None:
+        if details["session"] not in self._sessions:  # ask the router: if it has left, nobody will tell us again
+            await self._adopt(details["session"])
+        live = self._sessions.get(details["session"])
+        if live is None or self._store_is_away:
             return dict(DENIED)
         try:
             await self._look({live.credential})
         except Exception as error:
             self._store_is_gone(error)
-        return self._decide(live, details["authrole"], uri, action)
+        return self._decide(live, details["authrole"], uri, action, options)
 
-    def _decide(self, live: Live, role: str, uri: str, action: str) -> dict[str, Any]:
-        if live.ended or live in self._unconfirmed or self._store_is_away:
+    def _decide(self, live: Live, role: str, uri: str, action: str, options: dict[str, Any]) -> Decision:
+        if self._fence is None or live.ended or live in self._unconfirmed or self._store_is_away:
             return dict(DENIED)
-        return {**self._rule(role, uri, action), "cache": False}
-
-    def _apply_rules(self, role: str, uri: str, action: str) -> dict[str, Any]:
-        """What Crossbar.io itself would say, had the role these rules as its permissions."""
-        rules = self._roles.get(role)
-        return rules.authorize(None, uri, action, {}) if rules else DENIED
+        return self._fence.decide(role, uri, action, options)
 
     # -- for the record
 

@@ -280,11 +280,12 @@ def main(
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)  # or what is piped would be lost: the log takes over sys.stdout
+    tls = trust(ca, url) if ca else None  # before the log takes over what click prints
     txaio.use_twisted()
     txaio.start_logging(level="debug" if debug else "info")
     if key:
         print(f"Connecting to {url}: requesting realm={realm}, authid={authid}")
-    runner = ApplicationRunner(url, realm, extra, ssl=trust(ca, url) if ca else None)
+    runner = ApplicationRunner(url, realm, extra, ssl=tls)
     reactor.callWhenRunning(lambda: Deferred.fromCoroutine(run(runner, make, outcome)).addBoth(lambda _: stop()))
     reactor.run()
     code, sentence = judge(outcome, expect)

@@ -4,6 +4,7 @@ python bench/plots.py    # reads bench/results.json, writes bench/plots/*.svg
 """
 
 import json
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -35,22 +36,24 @@ def value(cell: Any) -> tuple[float, float, float]:
 
 def plot(table: dict[str, Any], file: Path) -> None:
     """A bar for each row, with a line from the least to the most that was measured."""
-    names = list(table["rows"])
-    values = [value(cells[table["plotted"]]) for cells in table["rows"].values()]
+    rows = {name: cells for name, cells in table["rows"].items() if name not in table["unplotted"]}
+    values = [value(cells[table["plotted"]]) for cells in rows.values()]
     medians = [median for median, _, _ in values]
     spread = [[median - least for median, least, _ in values], [most - median for median, _, most in values]]
-    figure, axes = pyplot.subplots(figsize=(8, 0.9 + 0.32 * len(names)), layout="constrained")
-    colours = [OURS if "our" in name else OTHERS for name in names]
-    axes.barh(names, medians, xerr=spread, color=colours, ecolor="#24292f", capsize=2, height=0.7)
+    figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(rows)), layout="constrained")
+    colours = [OURS if "our" in name else OTHERS for name in rows]
+    bars = axes.barh(list(rows), medians, xerr=spread, color=colours, ecolor="#57606a", height=0.7)
+    axes.bar_label(bars, [f"{median:.3g}" for median in medians], padding=4, fontsize="small")
     axes.invert_yaxis()
+    axes.margins(x=0.1)
     if min(medians) > 0 and max(medians) / min(medians) >= LOGARITHMIC:
         axes.set_xscale("log")
     for bar in table["bars"]:
         if bar["unit"] == table["plotted"].rpartition(" ")[2]:  # a limit on what is plotted, and not on a ratio
             axes.axvline(bar["limit"], color=LIMIT, linestyle="--", linewidth=1)
     axes.set_xlabel(table["plotted"])
-    axes.set_title(table["title"].partition(". ")[2], loc="left", fontsize="medium")
-    figure.savefig(file, metadata={"Date": None}, transparent=False)
+    figure.suptitle(textwrap.fill(table["title"].partition(". ")[2], 80), fontsize="medium")
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
 
 

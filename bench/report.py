@@ -65,6 +65,7 @@ class Table:
     rows: dict[str, dict[str, Cell]] = field(default_factory=dict)
     bars: list[Bar] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unplotted: list[str] = field(default_factory=list)  # rows that would dwarf the others
 
     def show(self) -> None:
         """Print it, its bars and its notes."""

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from load import Credential, Door, Load
-from nodes import ROOT, BenchNode
+from nodes import ROOT, BenchNode, digits
 from report import Bar, Cell, Spread, Table
 
 AT_ONCE = 8  # clients that log in at a time
 SETTLE = 0.02  # seconds for the router to tidy up after the last of them
 BUSY = 0.85  # of a core that the router must have used, for "logins per second" to speak of it
 CHOSEN_AT_ONCE = 30
-UNKNOWN = {"method": "cryptosign", "realm": "devices", "authid": None, "seed": "00" * 32, "refused": True}
 ANONYMOUS = {"method": "anonymous", "realm": "realm1", "authid": None}
 
 
@@ -166,6 +165,7 @@ def logins(bench: Bench) -> Table:
     for way, door in ("dynamic", "ws"), ("function", "ws-function"):
         name = f"chosen ticket, ours as shipped, {way}"
         subjects[name] = Subject(ours, ours.door(door), ours.credentials["chosen"], few)
+        table.unplotted.append(name)
     turns = take_turns(bench, "1 logins", subjects)
     for name in subjects:
         smallest_of = f"{name.partition(',')[0]}, smallest {name.rpartition(' ')[2]}"
@@ -281,8 +281,11 @@ def soak(bench: Bench) -> Table:
     made, keys = node.credentials["made"], node.credentials["key"]
     mixed = []
     for number, (ticket, key) in enumerate(zip(made, keys, strict=True)):
-        wrong = number % 5 == 0
-        mixed += [{**ticket, "ticket": "wrong", "refused": True} if wrong else ticket, key]
+        if number % 10 == 0:
+            ticket = {**ticket, "ticket": "wrong", "refused": True}
+        elif number % 10 == 5:
+            key = {**key, "seed": digits(f"stranger{number}"), "refused": True}
+        mixed += [ticket, key]
     doors = [node.door("ws"), node.door("ws-function")]
     for done in range(effort.soak_step, effort.soak + 1, effort.soak_step):
         for part in range(4):

@@ -547,6 +547,18 @@ def test_a_refusal_that_cannot_be_recorded_looks_like_any_other(
     assert [line for line in logged if str(error) in line]
 
 
+def test_a_full_disk_is_some_lines_in_the_log_and_not_one_for_each_refusal(
+    open_door: OpenDoor, logged: list[str]
+) -> None:
+    door = open_door()
+    door.guard._audit = Full(OSError(28, "No space left on device"))  # type: ignore[assignment]
+    for _ in range(500):
+        door.attempt(Check(Refused("no such credential")))
+    door.clock.advance(SUMMARY)
+    assert 1 < len(logged) < 50
+    assert logged[-1] == "500 attempts were refused in 60 s"
+
+
 def test_a_flood_of_refusals_is_one_line_in_the_log(open_door: OpenDoor, logged: list[str]) -> None:
     door = open_door(failures_at_once=100)
     for _ in range(500):

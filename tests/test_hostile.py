@@ -43,7 +43,7 @@ import database
 import registry
 from principals import chosen_verifier, ticket_digest
 
-DELAY, DEADLINE = 0.25, 3.0  # seconds; the node's settings
+DELAY, DEADLINE = 0.5, 3.0  # seconds; the node's settings. The delay is twice the default, for busy machines
 SLACK = 2.0  # seconds that a busy machine may take besides
 HERE = Path(__file__).parent.parent
 DOORS = ("ws", "ws-function")
@@ -601,6 +601,12 @@ def send_at_once(client: RawClient, messages: list[Any]) -> None:
 
 
 def play(url: str, row: Row) -> Played:
+    """Play a row; once more, if the router hung up and this machine was too busy to read why before it was gone."""
+    played = play_once(url, row)
+    return play_once(url, row) if played.answers[-1][-1:] == ["closed"] else played
+
+
+def play_once(url: str, row: Row) -> Played:
     """Send what the row says, and take down what comes back."""
     played = Played()
     challenge: Message = []
@@ -851,7 +857,7 @@ def test_the_cause_of_a_refusal_cannot_be_told_from_the_time_it_takes(node: Bund
     with ThreadPoolExecutor(3) as clients:
         list(clients.map(attempt, list(causes) * 4))
     for cause, taken in times.items():
-        while min(taken) > DELAY + 0.1 and len(taken) < 50:  # a busy machine may need more than the delay for Argon2id
+        while min(taken) > DELAY + 0.1 and len(taken) < 30:  # a busy machine may need more than the delay for Argon2id
             attempt(cause)
     fastest = {cause: min(taken) for cause, taken in times.items()}
     assert min(fastest.values()) >= DELAY

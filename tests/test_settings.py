@@ -19,6 +19,7 @@ VALID: dict[str, Any] = {
     "failures_per_second": 0.01,
     "address_factor": 100,
     "throttle_entries": 5,
+    "shared": True,
     "require_tls": True,
     "require_channel_binding": True,
 }
@@ -83,7 +84,7 @@ WRONG = [
     *((name, 0) for name in ("deadline", "failures_per_second")),
     *((name, value) for name in ("failures_at_once", "address_factor", "throttle_entries") for value in NOT[int]),
     *((name, value) for name in ("database", "audit") for value in NOT[str]),
-    *((name, value) for name in ("require_tls", "require_channel_binding") for value in NOT[bool]),
+    *((name, value) for name in ("shared", "require_tls", "require_channel_binding") for value in NOT[bool]),
     *((name, value) for name in ("trusted_proxies", "plain_from", "private_files") for value in NOT[list]),
     *(("trusted_proxies", [value]) for value in ("", "localhost", "10.0.0.0/8", "10.0.0.1:80", "10.0.0", "::g")),
     *(("plain_from", [value]) for value in ("", "127.0.0.1", "Loopback", "any")),
@@ -100,21 +101,23 @@ def test_a_value_that_does_not_fit_is_refused_with_its_name_and_itself(name: str
 
 
 def sections(config: Any) -> list[dict[str, Any]]:
-    """The authenticator's settings, wherever they stand in a configuration."""
+    """The authenticator's settings, wherever they stand in a part of a configuration."""
     if isinstance(config, list):
         return [found for part in config for found in sections(part)]
     if not isinstance(config, dict):
         return []
-    found = [config["config"]] if str(config.get("create", "")).startswith("authenticator.") else []
-    found += [config["extra"]] if str(config.get("classname", "")).startswith("authenticator.") else []
+    named = {"config": config.get("create"), "extra": config.get("classname")}
+    found = [config[where] for where, name in named.items() if str(name).startswith("authenticator.")]
     return found + [inner for part in config.values() for inner in sections(part)]
 
 
 @pytest.mark.parametrize("file", sorted(CROSSBAR.glob("config*.json")), ids=lambda file: file.name)
-def test_the_configurations_here_are_valid_and_each_has_one_door(file: Path) -> None:
-    found = sections(json.loads(file.read_text()))
-    assert found
-    assert len({Settings.from_config(section) for section in found}) == 1
+def test_the_configurations_here_are_valid_and_each_process_has_one_door(file: Path) -> None:
+    """One for both wirings, with one throttle: otherwise a guesser could go from one to the other."""
+    workers = [sections(worker) for worker in json.loads(file.read_text())["workers"]]
+    assert any(workers)
+    for found in workers:
+        assert len({Settings.from_config(section) for section in found}) <= 1
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o400, 0o700])
