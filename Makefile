@@ -9,7 +9,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
 
 .DEFAULT_GOAL := help
-.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs keys test readme interop fuzz lint clean
+.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test readme interop bench bench-quick bench-plots fuzz lint clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
@@ -48,15 +48,31 @@ demo: $(STORE) ## all in one: start the node, run the clients at both doors, sto
 	@python node.py $(MAKE) --no-print-directory clients clients-function
 	@echo "All clients ended as expected."
 
+crossbar-scaled: $(STORE) ## start the node with two proxies and two authenticators, until Ctrl-C
+	@mkdir -p .crossbar/sockets && chmod 700 .crossbar/sockets
+	@python node.py --config config-scaled.json
+
+postgresql: .venv/run ## install what a store in PostgreSQL needs
+	@python -m pip install -qq --disable-pip-version-check --no-deps --require-hashes -r requirements-postgresql.txt
+
 certs: $(CERTS) ## make a development CA and a certificate for localhost
 
 keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
 
 test: .venv/dev $(STORE) lint ## run all the tests
-	@pytest
+	@pytest --numprocesses 4 --dist loadfile
 
 interop: interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/test_interop.py
+
+bench: .venv/dev ## measure what it costs, in some ten minutes
+	@python bench/run.py
+
+bench-quick: .venv/dev ## the same in a minute, more roughly
+	@python bench/run.py --quick
+
+bench-plots: .venv/dev ## draw the plots from the figures of the last run
+	@python bench/plots.py
 
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
 	@HYPOTHESIS_PROFILE=fuzz pytest tests/test_fuzz.py
