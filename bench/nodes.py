@@ -1,6 +1,6 @@
 """Which nodes are measured? Each is the shipped configuration or a variation of it, in a directory of its own.
 
-``ours``     ``config.json``, its throttle wide open (all comes from one address) and its patience great, with a store of the size asked for
+``ours``     ``config.json`` and a store of the size asked for; the throttle is open, since all come from one address
 ``alone``    the same without the authorizers: our authenticator, and nobody who watches the sessions
 ``fenced``   the realms and the fence of ``config-hardened.json`` behind the plain doors of ``config.json``
 ``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest

@@ -97,27 +97,33 @@ def record(authid: str, realm: str, role: str, credential: dict[str, str]) -> by
 
 
 @pytest.fixture(scope="module")
-def node(make_bundle: MakeBundle) -> Iterator[Bundle]:
-    """A node that never throttles, since all rows come from one address. No ticket in its store was chosen by a person:
-    with one, each wrong ticket costs an Argon2id check, and hundreds at once would have to queue for them."""
-    bundle = make_bundle(start=False, failures_at_once=1_000_000, refusal_delay=DELAY, deadline=DEADLINE)
-    yield from boot(bundle)
+def nodes(make_bundle: MakeBundle) -> Iterator[dict[str, Bundle]]:
+    """Two nodes. One never throttles, since all rows of the table come from one address; the other has the default
+    throttle, is quick to say no, and believes one proxy."""
+    bundles = {
+        "patient": make_bundle(start=False, failures_at_once=1_000_000, refusal_delay=DELAY, deadline=DEADLINE),
+        "strict": make_bundle(start=False, refusal_delay=0.002, trusted_proxies=["127.0.0.9"]),
+    }
+    for bundle in bundles.values():
+        stalling(bundle)
+        with closing(database.connect(str(bundle.store))) as store:
+            registry.remove(store, "client1")  # with a chosen ticket in the store, hundreds of wrong ones would
+            registry.load(store, principals())  # have to queue for their Argon2id checks
+    with ThreadPoolExecutor() as pool:
+        running = list(pool.map(Bundle.start, bundles.values()))
+    yield bundles
+    for node in running:
+        node.stop()
 
 
 @pytest.fixture(scope="module")
-def strict(make_bundle: MakeBundle) -> Iterator[Bundle]:
-    """A node with the default throttle, quick to say no. It believes one proxy."""
-    yield from boot(make_bundle(start=False, refusal_delay=0.002, trusted_proxies=["127.0.0.9"]))
+def node(nodes: dict[str, Bundle]) -> Bundle:
+    return nodes["patient"]
 
 
-def boot(bundle: Bundle) -> Iterator[Bundle]:
-    stalling(bundle)
-    with closing(database.connect(str(bundle.store))) as store:
-        registry.remove(store, "client1")
-        registry.load(store, principals())
-    node = bundle.start()
-    yield bundle
-    node.stop()
+@pytest.fixture(scope="module")
+def strict(nodes: dict[str, Bundle]) -> Bundle:
+    return nodes["strict"]
 
 
 # -- what is sent
