@@ -191,15 +191,17 @@ class Guard:
             self._faults = 0
             self._clock.callLater(SUMMARY, self._summarise)
         self._refusals += 1
-        if no.outcome == "unavailable" and self._faults < MAX_FAULTS:
-            self._faults += 1
-            self.log.error(
-                "authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited
-            )
+        if no.outcome == "unavailable":
+            self._fault("authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited)
         try:
             self._record(attempt, no.outcome, reason=no.reason, **no.audited)
         except Exception as error:
-            self.log.error("the audit can't be written: {error}", error=error)
+            self._fault("the audit can't be written: {error}", error=error)
+
+    def _fault(self, text: str, **values: Any) -> None:
+        self._faults += 1
+        if self._faults <= MAX_FAULTS:
+            self.log.error(text, **values)
 
     def _summarise(self) -> None:
         """A flood of refusals is one line in the log; the audit has each of them."""

@@ -14,6 +14,7 @@ import names
 from database import Connection, sentences, transaction
 from principals import ACTIVE, STATE
 
+MAX_NESTING = 5_000  # objects and lists in a line of an import
 MAX_CHOSEN = 2  # chosen tickets of a principal: one and its successor, for each may cost a login some 80 ms
 VERIFIERS = {  # what is stored of each kind of credential
     "key": names.safe_pubkey,
@@ -151,6 +152,8 @@ def load(connection: Connection, lines: Iterable[bytes]) -> int:
     with transaction(connection):
         for number, line in enumerate(lines, start=1):
             try:
+                if line.count(b"[") + line.count(b"{") > MAX_NESTING:
+                    raise RecursionError  # rather than let the parser run out of stack
                 record = json.loads(line)
                 _add(connection, record)
                 for credential in record.get("credentials", ()):

@@ -602,6 +602,7 @@ def send_at_once(client: RawClient, messages: list[Any]) -> None:
             elif message is not HANG_UP:
                 text = message if isinstance(message, str) else json.dumps(message)
                 connection.protocol.send_text(text.encode())
+        connection.socket.sendall(b"".join(connection.protocol.data_to_send()))
     if HANG_UP in messages:
         connection.socket.shutdown(socket.SHUT_RDWR)
 

@@ -40,6 +40,7 @@ from wamp import (
 
 import database
 import registry
+from node import START_TIMEOUT
 from principals import ticket_digest
 from settings import SettingsError, require_private
 
@@ -73,7 +74,7 @@ def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
     file = bundle.directory / bundle.config
     file.write_text(json.dumps(with_fence(json.loads(file.read_text()))))
     node = bundle.start()
-    wait_for(lambda: listeners(bundle) == ["proxy1", "proxy2"])
+    wait_for(lambda: listeners(bundle) == ["proxy1", "proxy2"], START_TIMEOUT)
     yield bundle
     node.stop()
 
