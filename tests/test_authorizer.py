@@ -1035,5 +1035,6 @@ def test_long_uris_are_not_remembered(stub: Stub) -> None:
     watcher = watching(stub, 1)
     for number in range(10):
         assert watcher.authorize(details(0), f"com.example.{number}" + "x" * 60_000, "call", {})["allow"]  # type: ignore[index]
+    assert watcher._fence
     assert watcher._fence._remembered.cache_info().currsize == 0
     assert (watcher._fence._remembered.cache_info().maxsize or 0) <= 10_000
