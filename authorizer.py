@@ -103,7 +103,8 @@ class Authorizer(ApplicationSession):
         """A newcomer. The next tick looks at its credential, which may have been revoked since it was admitted."""
         live = self._know(details)
         if live:
-            self._record("joined", live, method=details["authmethod"])
+            method = details["authmethod"]  # behind a proxy it isn't the client's
+            self._record("joined", live, method=None if method.endswith("-proxy") else method)
 
     async def _adopt(self, session: int) -> None:
         """Take over a session that was there before us."""
@@ -256,7 +257,7 @@ class Authorizer(ApplicationSession):
             self.log.error("the store is back")
         self._store_is_away = False
 
-    def _record(self, outcome: str, live: Live, **more: str) -> None:
+    def _record(self, outcome: str, live: Live, **more: str | None) -> None:
         known = {"authid": live.authid, "credential": live.credential, "realm": self._realm}
         try:
             self._audit.record(outcome, **more, **known, peer=live.peer, session=live.session)

@@ -90,7 +90,7 @@ class TicketClient(ApplicationSession):
 
     def onLeave(self, details: CloseDetails) -> None:
         print(f"Client session left: {details}")
-        self._outcome.reason = details.reason
+        self._outcome.reason = self._outcome.reason or details.reason  # a proxy may add an ABORT to its GOODBYE
         self.disconnect()
 
     def onDisconnect(self) -> None:
@@ -160,7 +160,7 @@ class CryptosignClient(ApplicationSession):
 
     def onLeave(self, details: CloseDetails) -> None:
         print(f"session closed: {details}")
-        self._outcome.reason = details.reason
+        self._outcome.reason = self._outcome.reason or details.reason  # a proxy may add an ABORT to its GOODBYE
         self.disconnect()
 
     def onDisconnect(self) -> None:

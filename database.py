@@ -126,9 +126,9 @@ def transaction(store: Any, writing: bool = True) -> Iterator[None]:
     :raises StoreError: if the disk is full, the store can't be written, or another writer keeps it for too long.
     """
     with sentences(store):
-        for statement in store.BEGIN_WRITING if writing else store.BEGIN_READING:
-            store.execute(statement)
         try:
+            for statement in store.BEGIN_WRITING if writing else store.BEGIN_READING:
+                store.execute(statement)
             yield
             store.execute("COMMIT")
         except BaseException:

@@ -54,6 +54,8 @@ class Node:
         doors = list(self._doors())
         for port, *_ in doors:
             self._require_free(port)
+        for folder in self._socket_folders():
+            folder.mkdir(mode=0o700, exist_ok=True)
         command = [str(Path(sys.executable).with_name("crossbar")), "start", "--loglevel", self._loglevel]
         command += ["--cbdir", str(self.directory), "--config", self._config]
         quiet = subprocess.DEVNULL if self._loglevel == "error" else None  # errors go to stderr
@@ -100,6 +102,14 @@ class Node:
                 for path, service in transport.get("paths", {}).items():
                     if endpoint["type"] == "tcp" and service["type"] == "websocket":
                         yield endpoint["port"], "tls" in endpoint, path
+
+    def _socket_folders(self) -> Any:
+        """Where Unix domain sockets will lie: Crossbar.io opens them to all users of the machine, so that their folder
+        has to keep the others out."""
+        for worker in self._workers():
+            for transport in worker.get("transports", ()):
+                if transport["endpoint"]["type"] == "unix":
+                    yield (self.directory / transport["endpoint"]["path"]).parent
 
     def _workers(self) -> Any:
         file = self.directory / self._config

@@ -4,13 +4,19 @@ with a file, nobody needs it.
 Passwords belong in ``~/.pgpass`` or ``PGPASSWORD``, not in the URL: a configuration isn't a place for secrets.
 """
 
+import re
+import select
 from typing import Any
-from urllib.parse import urlsplit
 
 import psycopg
 
 import database
 
+# No password, and no place where one could slip in: what couldn't be read is quoted in errors.
+URL = re.compile(
+    r"postgresql://([\w.+-]+@)?(?P<place>([\w.-]*(:\d+)?,)*[\w.-]*(:\d+)?/[\w.+-]+)"
+    r"(\?sslmode=[a-z-]+(&sslrootcert=[\w./-]+)?)?"
+)
 CONNECT_TIMEOUT = 2  # seconds; below the guard's deadline, like database.BUSY
 LOCK = 7_316_550  # any number; with it, two operators don't make the tables at once
 CLOCK = """CREATE FUNCTION store_now() RETURNS DOUBLE PRECISION LANGUAGE SQL
@@ -31,8 +37,12 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return super().execute(query.replace("?", "%s"), params, **options)
 
     def is_stale(self) -> bool:
-        """True if the connection is lost, or has failed once."""
-        return self.spoiled or self.closed
+        """True if the connection has failed once, or is lost: what a server says unasked is goodbye."""
+        if self.spoiled or self.closed:
+            return True
+        listener = select.poll()
+        listener.register(self.fileno(), select.POLLIN)
+        return bool(listener.poll(0))
 
     def settle(self) -> None:
         """Nothing to do; a file has a log to empty."""
@@ -55,8 +65,13 @@ def connect(url: str, busy: float) -> Connection:
     :param busy: seconds to wait for a lock that another session holds, or for a server that doesn't answer.
     :raises database.StoreError: if that can't be done.
     """
-    address = urlsplit(url)
-    name = f"postgresql://{address.hostname or ''}{address.path}"  # without user and password
+    address = URL.fullmatch(url)
+    if address is None:
+        raise database.StoreError(
+            "a store's URL is written postgresql://USER@HOST:PORT/DATABASE, with ?sslmode=verify-full if you like;"
+            " a password belongs in ~/.pgpass or PGPASSWORD"
+        )
+    name = f"postgresql://{address['place']}"
     try:
         store = Connection.connect(
             url,
@@ -82,6 +97,6 @@ def create(url: str, script: str) -> None:
             store.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
             if store.execute("SELECT to_regclass('store')").fetchone() == (None,):
                 store.execute(CLOCK)
-                store.execute(script)
+                store.execute(script.replace(" TEXT", ' TEXT COLLATE "C"'))  # sorted by code point, as in a file
     finally:
         store.close()

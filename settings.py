@@ -36,7 +36,7 @@ class Settings:
     require_tls: bool = False  # tickets and keys only over TLS
     require_channel_binding: bool = False  # keys only with a signature that is bound to the TLS connection
     plain_from: tuple[str, ...] = ()  # "loopback", "unix": where neither of these two is required
-    private_files: tuple[str, ...] = ()  # files that nobody but their owner may read, beside the store
+    private_files: tuple[str, ...] = ()  # files and folders that are only for their owner, beside the store
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any] | None) -> "Settings":
@@ -75,9 +75,10 @@ def _member(name: str, value: str) -> str:
 
 
 def require_private(path: str) -> None:
-    """See that nobody but its owner can read a file.
+    """See that nobody but its owner can read a file, or enter a folder.
 
     :raises SettingsError: if somebody else can.
     """
+    right = 700 if Path(path).is_dir() else 600
     if (mode := stat.S_IMODE(Path(path).stat().st_mode)) & 0o077:
-        raise SettingsError(f"{path} can be read or written by others (mode {mode:04o}): `chmod 600 {path}`")
+        raise SettingsError(f"{path} can be read or written by others (mode {mode:04o}): `chmod {right} {path}`")

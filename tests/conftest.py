@@ -70,9 +70,9 @@ class Bundle:
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        """The audit records so far."""
-        file = self.directory / "audit.jsonl"
-        return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+        """The audit records so far, of all who write them, in order."""
+        lines = [line for file in self.directory.glob("audit*.jsonl") for line in file.read_text().splitlines()]
+        return sorted(map(json.loads, lines), key=lambda record: str(record["time"]))
 
     def start(self) -> Node:
         """Boot the node and wait until it is ready. Its log goes to a file."""
@@ -96,7 +96,8 @@ class Bundle:
         """Copy the configuration with another port and absolute paths, and settings of the authenticator on top."""
         config = json.loads((HERE / ".crossbar" / self.config).read_text())
         for worker in config["workers"]:
-            worker["options"]["pythonpath"] = [str(HERE)]
+            paths = worker["options"].get("pythonpath", ())
+            worker["options"]["pythonpath"] = [str((HERE / ".crossbar" / path).resolve()) for path in paths]
             for component in worker.get("components", ()):
                 if component["classname"].startswith("authenticator."):
                     component["extra"].update(changes)

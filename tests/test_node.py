@@ -30,6 +30,7 @@ Config = dict[str, Any]
 BOOT = 90.0  # seconds in which a node must have come up or given up, also on a busy machine
 AT_ONCE = 3  # boots
 EXPECTED_LINE = re.compile(r"(\S+ \[Controller +\d+\] *)?(Received SIG(TERM|INT), shutting down\.)?")
+STARTING = "Starting the node ..."
 READY = "The node is ready. Ctrl-C stops it."
 RUN_ELSEWHERE = "import node, pathlib, sys; node.HERE = pathlib.Path(sys.argv.pop(1)); node.main()"
 
@@ -85,7 +86,7 @@ def until_ready(process: "subprocess.Popen[str]") -> list[str]:
 
 def nothing_unexpected(lines: list[str]) -> bool:
     """Whether there is no warning, no traceback, and nothing else that a user would wonder about."""
-    return all(EXPECTED_LINE.fullmatch(line) or line == READY for line in lines)
+    return all(EXPECTED_LINE.fullmatch(line) or line in (STARTING, READY) for line in lines)
 
 
 def test_a_node_for_as_long_as_a_command_takes(tmp_path: Path) -> None:
@@ -153,7 +154,7 @@ def test_a_configuration_that_is_none(tmp_path: Path, monkeypatch: pytest.Monkey
     result = CliRunner().invoke(node.main, ["--config", "own.json"])
     assert isinstance(result.exception, SystemExit)
     assert result.exit_code == 1
-    assert re.fullmatch(r"Error: .*own\.json.*\n", result.output)
+    assert re.fullmatch(r"Starting the node \.\.\.\nError: .*own\.json.*\n", result.output)
 
 
 def test_no_loglevel_at_which_the_router_writes_tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,10 @@ KEY = bytes(SigningKey(b"1" * 32).verify_key).hex()
 TICKET = secrets.token_urlsafe(32)
 
 
+pytest_plugins = ["postgres"]
+only_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
+
+
 class Loop:
     """A reactor in a thread of its own, and a way to ask it something from here."""
 
@@ -76,9 +80,9 @@ def cheap_decoy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> str:
-    """A store with alice, who has one of each, and bob, who has nothing."""
-    path = str(tmp_path / "principals.db")
+def path(store_url: str) -> str:
+    """A store with alice, who has one of each, and bob, who has nothing; of each engine in turn."""
+    path = store_url
     database.create(path)
     with closing(database.connect(path)) as store:
         for authid in "alice", "bob":
@@ -235,6 +239,7 @@ def test_changes_since_a_point(loop: Loop, known: Principals, store: database.Co
 # One indexed probe each
 
 
+@only_sqlite  # test_postgresql.py asks the other one
 @pytest.mark.parametrize("query", [BY_KEY, BY_TICKET, BY_IDS.format("?, ?"), principals.CHANGES, principals.ANY_CHOSEN])
 def test_lookups_are_index_probes(store: database.Connection, query: str) -> None:
     plan = [row[3] for row in store.execute("EXPLAIN QUERY PLAN " + query, (1,) * query.count("?"))]
@@ -245,6 +250,7 @@ def test_lookups_are_index_probes(store: database.Connection, query: str) -> Non
         assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan)
 
 
+@only_sqlite
 def test_a_lookup_is_one_query(loop: Loop, known: Principals, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     connect = database.connect
@@ -357,6 +363,7 @@ def test_no_verifier_in_a_repr(loop: Loop, known: Principals) -> None:
     assert found.verifier not in f"{found!r} {found} {known!r}"
 
 
+@only_sqlite
 def test_no_ticket_in_an_exception(loop: Loop, known: Principals, path: str) -> None:
     loop.ask(known.by_key, KEY)
     Path(path).write_bytes(b"garbage" * 1000)
