@@ -1,9 +1,12 @@
 """What does it cost, on this machine? Measures, shows tables, and keeps them as JSON.
 
-python bench/run.py            # some nine minutes
-python bench/run.py --quick    # under a minute, with figures that are as rough
+    python bench/run.py            # some nine minutes
+    python bench/run.py --quick    # under a minute, with figures that are as rough
+
+The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
 """
 
+import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -41,6 +44,7 @@ def start(kind: Kind) -> BenchNode:
 @click.option("--json", "file", type=click.Path(path_type=Path), help="Where to keep the results as JSON.")
 def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     """Measure what logins, the fence and revocation cost on this machine."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the nodes
     chosen = [table for table in TABLES if not only or table.__name__ in only]
     if file is None and not quick and not only:
         file = RESULTS

@@ -51,7 +51,7 @@ class Kind:
 
 
 QUICK = Effort(
-    turns=3, logins=50, chosen=4, large=100_000, stalls=1, actions=100, soak=4_000, soak_step=1_000, revocations=5
+    turns=3, logins=50, chosen=4, large=100_000, stalls=1, actions=100, soak=2_000, soak_step=500, revocations=3
 )
 SMALLEST, ALONE, OURS = Kind("smallest"), Kind("alone"), Kind("ours")
 THOUSAND, FENCED = Kind("ours", 1_000, 0), Kind("fenced", 1_000)

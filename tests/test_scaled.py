@@ -217,7 +217,7 @@ def test_sockets_are_for_their_owner_alone(scaled: Bundle) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as another user")
-@pytest.mark.parametrize("name", SOCKETS)
+@pytest.mark.parametrize("name", sorted(SOCKETS))
 def test_another_user_cannot_open_a_socket(scaled: Bundle, name: str) -> None:
     path = scaled.directory / "sockets" / name
     # The tests' folder is closed to others as well: come in by the node directory's descriptor, as if it weren't.
