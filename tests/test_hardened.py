@@ -251,6 +251,7 @@ def relay(bundle: Bundle, strip: bool = False) -> Iterator[Relay]:
     authority = trustme.CA()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
+    context.num_tickets = 0  # the client reads and writes in two threads: a ticket that comes meanwhile upsets OpenSSL
     authority.cert_pem.write_to_path(str(bundle.directory / "middle.pem"))
     with Relay(context, bundle.tls_url, trust(bundle), strip) as running:
         yield running
@@ -270,10 +271,8 @@ def test_without_binding_a_relay_gets_in(narrow: Bundle) -> None:
         assert middle.loot[0] == RESULT
 
 
-@pytest.mark.parametrize("node", ["hardened"])
-def test_with_binding_a_relay_is_refused(node: str, request: pytest.FixtureRequest) -> None:
-    bundle: Bundle = request.getfixturevalue(node)
-    with relay(bundle) as middle, victim(bundle, middle) as client:
+def test_with_binding_a_relay_is_refused(hardened: Bundle) -> None:
+    with relay(hardened) as middle, victim(hardened, middle) as client:
         assert login_bound(client, PORTER)[::2] == [ABORT, "wamp.error.not_authorized"]
         assert middle.verdict[0] == ABORT
         assert not middle.loot
