@@ -46,7 +46,7 @@ def require_safe_transport(settings: Settings, claim: Claim, origin: Origin) -> 
 
     :raises guard.Refusal: that tells an honest client what to change.
     """
-    if origin.locality in settings.plain_from:
+    if settings.plain_from and origin.locality in settings.plain_from:
         return
     if settings.require_tls and not origin.is_secure:
         text = "this door needs TLS - connect with wss://, and replace a ticket that has been sent in clear"

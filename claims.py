@@ -78,8 +78,7 @@ class Origin:
         host = rest.rpartition(":")[0] if kind.startswith("tcp") else kind
         headers = _mapping(transport.get("http_headers_received"))
         for hop in reversed(str(headers.get("x-forwarded-for", "")).split(",")):
-            address = _address(hop.strip())
-            if host not in trusted_proxies or address is None:
+            if host not in trusted_proxies or (address := _address(hop.strip())) is None:
                 break
             host = address
         session = details.get("session")

@@ -5,7 +5,6 @@ Behind: is the answer one that the router can work with? Then one audit record; 
 time and in the one way that we say no. The guard knows neither how tickets and keys are checked nor where they lie.
 """
 
-import copy
 import json
 import secrets
 import traceback
@@ -160,16 +159,22 @@ class Guard:
 
     def _in_time(self, check: Check, claim: Claim, origin: Origin) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; what it says later is thrown away."""
+        checking = maybeDeferred(check, claim, origin)
+        if checking.called and not checking.paused:
+            return checking  # as most do: then there is no need of a clock
         outcome: Deferred[Any] = Deferred()
-        too_late = unavailable(f"no answer after {self._settings.deadline:g} seconds")
-        timer = self._clock.callLater(self._settings.deadline, outcome.errback, too_late)
+
+        def give_up() -> None:
+            outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
+
+        timer = self._clock.callLater(self._settings.deadline, give_up)
 
         def settle(result: Any) -> None:
             if timer.active():
                 timer.cancel()
                 outcome.callback(result)  # a Failure travels on as one
 
-        maybeDeferred(check, claim, origin).addBoth(settle)
+        checking.addBoth(settle)
         return outcome
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
@@ -232,13 +237,20 @@ def complete(method: str, answer: Any) -> Answer:
             "realm": names.realm(answer["realm"]),
             "authid": names.authid(answer["authid"]),
             "role": names.role(answer["role"]),
-            "extra": copy.deepcopy(answer["extra"]),
+            "extra": _copy(answer["extra"]),
         }
         if method == "cryptosign":
             checked["pubkey"] = names.pubkey(answer["pubkey"])
         return checked
     except (LookupError, TypeError, ValueError) as error:
         raise unavailable(f"the check gave an incomplete answer: {type(error).__name__}: {error}") from None
+
+
+def _copy(value: Any) -> Any:
+    """``copy.deepcopy`` of what is portable, in a quarter of its time."""
+    if isinstance(value, dict):
+        return {name: _copy(part) for name, part in value.items()}
+    return [_copy(part) for part in value] if isinstance(value, list) else value
 
 
 def _assigned(answer: Answer) -> dict[str, str | None]:

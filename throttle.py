@@ -7,6 +7,7 @@ address.
 
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from twisted.internet.interfaces import IReactorTime
@@ -32,10 +33,8 @@ class Throttle:
         self._at_once = settings.failures_at_once
         self._per_second = settings.failures_per_second
         self._address_factor = settings.address_factor
-        self._entries = (
-            settings.throttle_entries
-        )  # beyond it, the bucket longest unused is forgotten, and so full again
-        self._buckets: OrderedDict[Key, Bucket] = OrderedDict()
+        self._entries = settings.throttle_entries
+        self._buckets: OrderedDict[Key, Bucket] = OrderedDict()  # the longest unused first
 
     def take(self, subject: str, host: str) -> float:
         """Take a token for an attempt as `subject` from the address `host`.
@@ -69,15 +68,18 @@ class Throttle:
         """The bucket of `key`, filled up to now, and the last to be forgotten."""
         now, factor = self._clock.seconds(), self._factor(key)
         full = float(self._at_once * factor)
-        bucket = self._buckets.setdefault(key, Bucket(full, now))
+        bucket = self._buckets.get(key)
+        if bucket is None:
+            bucket = self._buckets[key] = Bucket(full, now)
         bucket.tokens = min(full, bucket.tokens + (now - bucket.counted) * self._per_second * factor)
         bucket.counted = now
         self._buckets.move_to_end(key)
         if len(self._buckets) > self._entries:
-            self._buckets.popitem(last=False)
+            self._buckets.popitem(last=False)  # whoever is forgotten starts afresh
         return bucket
 
 
+@lru_cache(maxsize=1_000)
 def counted_address(host: str) -> str:
     """What failures from `host` are counted for: all of an IPv6 /64 is one, since one customer gets as much."""
     try:

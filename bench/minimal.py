@@ -81,3 +81,11 @@ class Authorizer(ApplicationSession):
     def authorize(self, details: dict[str, Any], uri: str, action: str, options: Any) -> Answer:
         allowed = details["session"] not in self._ended and (uri, action) in self._allowed
         return {"allow": allowed, "disclose": False, "cache": False}
+
+
+class Watcher(ApplicationSession):
+    """Hears who joins and leaves, as any component must that is to end sessions. The router works for it with each."""
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        for topic in "wamp.session.on_join", "wamp.session.on_leave":
+            await self.subscribe(lambda *_: None, topic)

@@ -5,6 +5,7 @@
 ``fenced``   the realms and the fence of ``config-hardened.json`` behind the plain doors of ``config.json``
 ``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest
              possible authenticators of ``minimal.py``
+``watched``  the same with the smallest component that hears of each session, as our authorizers do
 """
 
 import copy
@@ -53,7 +54,7 @@ class BenchNode:
         self.port = free_port()
         self.store = str(self.directory / "principals.db")
         self.credentials = fill(self.store, principals, chosen)
-        config = {"ours": ours, "alone": alone, "fenced": fenced, "smallest": smallest}[kind](root)
+        config = KINDS[kind](root)
         (self.directory / "config.json").write_text(json.dumps(placed(config, root, self.port)))
 
     def __enter__(self) -> "BenchNode":
@@ -236,6 +237,20 @@ def smallest(root: Path) -> Config:
         },
     }
     return copy.deepcopy(config)
+
+
+def watched(root: Path) -> Config:
+    config = smallest(root)
+    worker = config["workers"][0]
+    told = [{"uri": "wamp.session.", "match": "prefix", "allow": {"subscribe": True}}]
+    for realm in worker["realms"]:
+        if realm["name"] != "realm-auth":
+            realm["roles"].append({"name": "watcher", "permissions": told})
+            worker["components"].append(component("minimal.Watcher", realm["name"], "watcher", {}))
+    return config
+
+
+KINDS = {"ours": ours, "alone": alone, "fenced": fenced, "smallest": smallest, "watched": watched}
 
 
 def component(classname: str, realm: str, role: str, extra: Config) -> Config:

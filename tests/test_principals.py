@@ -21,6 +21,7 @@ from twisted.internet.selectreactor import SelectReactor
 import database
 import principals
 import registry
+from database import StoreError
 from principals import BY_IDS, BY_KEY, BY_TICKET, Busy, Credential, Principals, chosen_verifier, ticket_digest
 
 PATIENCE = 30.0  # seconds
@@ -255,16 +256,91 @@ def test_a_lookup_is_one_query(loop: Loop, known: Principals, monkeypatch: pytes
     asked: list[str] = []
     connect = database.connect
 
-    def traced(*args: Any) -> sqlite3.Connection:
-        connection = connect(*args)
+    def traced(*args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(*args, **options)
         connection.set_trace_callback(asked.append)
         return connection
 
     monkeypatch.setattr(database, "connect", traced)
     for question in (known.by_key, KEY), (known.by_ticket, "alice", TICKET), (known.by_ticket, "alice", CHOSEN):
+        loop.ask(*question)  # opens a connection, the first time
         asked.clear()
         loop.ask(*question)
         assert [sql.split()[0] for sql in asked] == ["SELECT"]
+
+
+# A lookup in a file is asked on the reactor, which never waits
+
+
+@pytest.fixture
+def threads(known: Principals, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The questions that went to a thread."""
+    asked: list[str] = []
+    ask = known._ask
+
+    def record(question: Callable[..., Any], *args: Any) -> Any:
+        asked.append(question.__name__)
+        return ask(question, *args)
+
+    monkeypatch.setattr(known, "_ask", record)
+    monkeypatch.setattr(principals, "PROMPT", PATIENCE)  # however slow the machine is just now
+    return asked
+
+
+@only_sqlite
+def test_a_lookup_in_a_file_needs_no_thread(loop: Loop, known: Principals, threads: list[str]) -> None:
+    assert loop.ask(known.by_key, KEY)
+    assert loop.ask(known.by_ticket, "alice", TICKET)
+    assert not threads
+
+
+@only_sqlite
+def test_what_may_be_long_goes_to_a_thread(loop: Loop, known: Principals, threads: list[str]) -> None:
+    loop.ask(known.by_ids, ["x"])
+    loop.ask(known.changes, None)
+    assert threads == ["_by_ids", "_changes"]
+
+
+@only_sqlite
+def test_the_reactor_does_not_wait_for_a_lock(
+    loop: Loop, known: Principals, store: database.Connection, threads: list[str]
+) -> None:
+    store.execute("PRAGMA locking_mode = EXCLUSIVE")
+    store.execute("BEGIN IMMEDIATE")
+    store.execute("UPDATE principal SET role = 'other'")
+    asked = loop.start(known.by_key, KEY)
+    assert loop.ask(lambda: "the reactor goes on") == "the reactor goes on"
+    assert not asked.done()
+    assert threads == ["_by_key"]
+    store.execute("COMMIT")
+    store.close()
+    assert asked.result(PATIENCE).role == "other"
+
+
+@only_sqlite
+def test_after_a_slow_lookup_the_threads_are_asked_for_a_while(
+    loop: Loop, known: Principals, threads: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(principals, "PROMPT", -1.0)
+    monkeypatch.setattr(principals, "REST", PATIENCE)
+    assert loop.ask(known.by_key, KEY)
+    assert loop.ask(known.by_key, KEY)
+    assert threads == ["_by_key"]
+    known._at_hand._rests_until = 0.0
+    assert loop.ask(known.by_key, KEY)
+    assert threads == ["_by_key"]
+
+
+@only_sqlite
+def test_what_is_wrong_with_the_store_is_for_the_threads_to_say(
+    loop: Loop, known: Principals, path: str, threads: list[str]
+) -> None:
+    Path(path).rename(path + "-away")
+    with pytest.raises(StoreError, match="there is no store"):
+        loop.ask(known.by_key, KEY)
+    assert threads == ["_by_key"]
+    Path(path + "-away").rename(path)
+    assert loop.ask(known.by_key, KEY)
 
 
 # Chosen tickets: slow by design, and nobody else waits for them
