@@ -4,7 +4,6 @@
 ``details`` says of the transport is the router's own, and true.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any
@@ -32,13 +31,13 @@ class Claim:
         return self.pubkey or self.authid or ""
 
     @classmethod
-    def parse(cls, method: str, realm: Any, authid: Any, details: Mapping[str, Any]) -> "Claim":
+    def parse(cls, method: str, realm: Any, authid: Any, details: dict[str, Any]) -> "Claim":
         """Check type, length and form of everything that a stranger could have chosen.
 
         :raises names.Malformed: with the rule that was broken.
         """
         extra = details.get("authextra") or {}
-        if not isinstance(extra, Mapping) or len(extra) > MAX_EXTRA:
+        if not isinstance(extra, dict) or len(extra) > MAX_EXTRA:
             raise names.Malformed(f"authextra is an object of at most {MAX_EXTRA} fields")
         if details.get("authmethod") != method:
             raise names.Malformed(f"the authmethod of this procedure is {method}")
@@ -70,17 +69,14 @@ class Origin:
         return "unix" if self.host == "unix" else "loopback" if _is_loopback(self.host) else ""
 
     @classmethod
-    def parse(cls, details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> "Origin":
+    def parse(cls, details: dict[str, Any], trusted_proxies: tuple[str, ...]) -> "Origin":
         """Read the transport's details; behind one of `trusted_proxies`, the address that the proxy vouches for."""
-        transport = _mapping(details.get("transport"))
+        transport = _object(details.get("transport"))
         peer = str(transport.get("peer") or "unknown")
         kind, _, rest = peer.partition(":")
         host = rest.rpartition(":")[0] if kind.startswith("tcp") else kind
-        headers = _mapping(transport.get("http_headers_received"))
-        for hop in reversed(str(headers.get("x-forwarded-for", "")).split(",")):
-            if host not in trusted_proxies or (address := _address(hop.strip())) is None:
-                break
-            host = address
+        if host in trusted_proxies:
+            host = _vouched_for(host, transport, trusted_proxies)
         session = details.get("session")
         return cls(
             session=session if isinstance(session, int) else None,
@@ -90,8 +86,19 @@ class Origin:
         )
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+def _vouched_for(host: str, transport: dict[str, Any], trusted_proxies: tuple[str, ...]) -> str:
+    """The nearest hop of X-Forwarded-For that isn't itself a trusted proxy."""
+    hops = str(_object(transport.get("http_headers_received")).get("x-forwarded-for", ""))
+    for hop in reversed(hops.split(",")):
+        address = _address(hop.strip())
+        if host not in trusted_proxies or address is None:
+            break
+        host = address
+    return host
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _is_loopback(host: str) -> bool:

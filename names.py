@@ -73,8 +73,7 @@ def extra(value: Any) -> dict[str, Any]:
     """What a principal finds in its authextra: a JSON object, without the fields that we and the router put there."""
     if not isinstance(value, dict):
         raise Malformed("extra is a JSON object")
-    if not portable(value):
-        raise Malformed(f"extra is a JSON object of text and 64-bit numbers, nested at most {MAX_DEPTH} deep")
+    value = portable(value)
     if len(json.dumps(value)) > MAX_EXTRA:
         raise Malformed(f"extra is at most {MAX_EXTRA} characters of JSON")
     if reserved := [name for name in value if RESERVED_EXTRA.fullmatch(name)]:
@@ -82,17 +81,20 @@ def extra(value: Any) -> dict[str, Any]:
     return value
 
 
-def portable(value: Any, depth: int = 0) -> bool:
-    """Whether every serializer of WAMP can carry `value`. A client whose WELCOME can't be written waits for ever."""
-    if isinstance(value, dict):
-        return all(isinstance(key, str) and _encodable(key) for key in value) and portable([*value.values()], depth)
-    if isinstance(value, list | tuple):
-        return depth < MAX_DEPTH and all(portable(part, depth + 1) for part in value)
-    if isinstance(value, str):
-        return _encodable(value)
-    if isinstance(value, int):  # True and False are, too
-        return -(2**63) <= value < 2**63
-    return value is None or (isinstance(value, float) and math.isfinite(value))
+def portable(value: Any, depth: int = 0) -> Any:
+    """A copy of `value`, if every serializer of WAMP can carry it. A client whose WELCOME can't be written waits for
+    ever."""
+    if isinstance(value, str) and _encodable(value):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:  # True and False are int, too
+        return value
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, dict) and depth < MAX_DEPTH and all(isinstance(name, str) for name in value):
+        return {portable(name): portable(part, depth + 1) for name, part in value.items()}
+    if isinstance(value, (list, tuple)) and depth < MAX_DEPTH:
+        return [portable(part, depth + 1) for part in value]
+    raise Malformed(f"extra is a JSON object of text and 64-bit numbers, nested at most {MAX_DEPTH} deep")
 
 
 def pubkey(value: Any) -> str:

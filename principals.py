@@ -1,9 +1,8 @@
 """Whom do we know? The reading half of the store, as the node uses it.
 
-One login is one query. The reactor never waits for it: a file that answers at once is asked on the spot, and everything
-else in a thread. Nothing is cached: what an operator writes (``registry.py``) holds from the next login on. To put your
-own store in this one's place, write a class with the four methods of :class:`Principals`; nobody else in the node
-touches the database.
+One login is one query, answered in a thread, so the reactor never waits. Nothing is cached: what an operator writes
+(``registry.py``) holds from the next login on. To put your own store in this one's place, write a class with the four
+methods of :class:`Principals`; nobody else in the node touches the database.
 """
 
 import functools
@@ -19,8 +18,9 @@ import nacl.exceptions
 import nacl.pwhash
 from twisted.enterprise import adbapi
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import Deferred, fail
 from twisted.internet.threads import deferToThreadPool
+from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
 import database
@@ -28,16 +28,14 @@ import database
 READERS = 4  # threads, each with a connection of its own
 HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 WAITING = 64  # Argon2id checks that may wait for one of these
-QUESTIONS_WAITING = 1000  # lookups that may wait for a reader
+LOOKUPS_WAITING = 1000  # for the ones before them to be answered
 AT_ONCE = 500  # ids in one query
-PROMPT = 0.001  # seconds that a lookup on the reactor may take
-REST = 1.0  # seconds for which lookups go to the threads after one that wasn't prompt
 ACTIVE = "active"
 
 # The one place that decides whether a credential counts, by the store's clock.
 STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revoked'
-                 WHEN c.expires <= store_now() THEN 'expired'
-                 WHEN c.not_before > store_now() THEN 'not yet'
+                 WHEN c.expires IS NOT NULL AND c.expires <= store_now() THEN 'expired'
+                 WHEN c.not_before IS NOT NULL AND c.not_before > store_now() THEN 'not yet'
                  ELSE '{ACTIVE}' END"""
 LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.kind, c.verifier, {STATE}, c.expires
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
@@ -78,6 +76,7 @@ class Point(NamedTuple):
     moment: float  # seconds since 1970, on the store's clock
 
 
+Lookup = tuple["Deferred[Any]", Any, tuple[Any, ...]]  # where the answer goes, the question, and what it is about
 Changes = tuple[Point, list[tuple[str, str | None]]]
 
 
@@ -97,10 +96,9 @@ class Principals:
         :raises database.StoreError: if it can't be opened; better now than at the first login.
         """
         database.connect(path).close()
-        self._at_hand = _AtHand(path, reactor)
         self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
         self._pool.start()
-        self._unfinished = 0  # questions
+        self._lookups = _Batches(self._pool, READERS if database.is_url(path) else 1)  # a file answers from memory
         self._hashing = _Hashing(reactor)
         reactor.addSystemEventTrigger("during", "shutdown", self.close)
 
@@ -108,12 +106,11 @@ class Principals:
         """Stop the threads. Safe to call twice."""
         if self._pool.running:
             self._pool.close()
-            self._at_hand.close()
             self._hashing.close()
 
-    def by_key(self, pubkey: str) -> "Deferred[Credential | None]":
+    async def by_key(self, pubkey: str) -> Credential | None:
         """The credential of the public key `pubkey` (64 lower-case hexadecimal digits), or None."""
-        return self._look_up(_by_key, pubkey)
+        return await self._lookups.ask(_by_key, pubkey)  # type: ignore[no-any-return]
 
     async def by_ticket(self, authid: str, ticket: str) -> Credential | None:
         """The credential of `authid` that `ticket` opens, or None.
@@ -123,7 +120,7 @@ class Principals:
 
         :raises Busy: if too many checks are waiting.
         """
-        found, chosen, decoy = await self._look_up(_by_ticket, authid, ticket)
+        found, chosen, decoy = await self._lookups.ask(_by_ticket, authid, ticket)
         if found:
             return found
         for candidate in chosen:
@@ -135,27 +132,28 @@ class Principals:
 
     def by_ids(self, credentials: Collection[str]) -> "Deferred[dict[str, Credential]]":
         """The credentials with these ids, by id; those that were removed, or whose principal was, are missing."""
-        return self._ask(_by_ids, list(credentials))
+        return self._pool.ask(_by_ids, list(credentials))
 
     def changes(self, since: Point | None) -> "Deferred[Changes]":
         """What was revoked, removed, rescheduled or has run out after the point `since`; None: nothing, just the point.
 
         :returns: the point reached, and pairs of authid and credential id; None stands for all that the authid has.
         """
-        return self._ask(_changes, since)
+        return self._pool.ask(_changes, since)
 
-    def _look_up(self, question: Any, *args: Any) -> "Deferred[Any]":
-        return self._at_hand.ask(question, *args) or self._ask(question, *args)
 
-    def _ask(self, question: Any, *args: Any) -> "Deferred[Any]":
-        if self._unfinished >= READERS + QUESTIONS_WAITING:
-            return fail(Busy("too many logins are waiting for the store"))
-        self._unfinished += 1
-        return self._pool.runWithConnection(self._answer, question, *args).addBoth(self._answered)
+@functools.cache
+def open_principals(path: str) -> Principals:
+    """The one :class:`Principals` of the store at `path` in this process."""
+    return Principals(path, reactor)
 
-    def _answered(self, result: Any) -> Any:
-        self._unfinished -= 1
-        return result
+
+class _Pool(adbapi.ConnectionPool):
+    """One connection for each thread, opened anew when the store at the path isn't the one it was opened on."""
+
+    def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
+        """What `question`, called with a connection and `args`, returns in a thread."""
+        return self.runWithConnection(self._answer, question, *args)
 
     def _answer(self, connection: Any, question: Any, *args: Any) -> Any:
         """Runs in a thread. A connection that failed once isn't used again."""
@@ -166,55 +164,54 @@ class Principals:
             connection.spoil()
             raise
 
-
-@functools.cache
-def open_principals(path: str) -> Principals:
-    """The one :class:`Principals` of the store at `path` in this process."""
-    return Principals(path, reactor)
-
-
-class _AtHand:
-    """A connection for the reactor itself, where the store is a file: that answers a lookup in some 30 µs, and a thread
-    would cost several times as much. It never waits for a lock, and is left alone for a moment after any difficulty."""
-
-    def __init__(self, path: str, reactor: Any) -> None:
-        self._path, self._reactor = path, reactor
-        self._connection: database.Connection | None = None
-        self._rests_until = float("inf") if database.is_url(path) else 0.0
-
-    def close(self) -> None:
-        if self._connection:
-            self._connection.close()
-
-    def ask(self, question: Any, *args: Any) -> "Deferred[Any] | None":
-        """The answer, or None: ask a thread, which can wait, and will say what is wrong."""
-        started = self._reactor.seconds()
-        if started < self._rests_until:
-            return None
-        try:
-            answer = succeed(question(self._current(), *args))
-        except Exception:
-            self.close()
-            self._connection = answer = None
-        if answer is None or self._reactor.seconds() - started > PROMPT:
-            self._rests_until = started + REST
-        return answer
-
-    def _current(self) -> database.Connection:
-        if self._connection is None or self._connection.is_stale():
-            self.close()
-            self._connection = database.connect(self._path, busy=0)
-        return self._connection
-
-
-class _Pool(adbapi.ConnectionPool):
-    """One connection for each thread, opened anew when the store at the path isn't the one it was opened on."""
-
     def connect(self) -> Any:
         known = self.connections.get(self.threadID())
         if known is not None and known.is_stale():
             self.disconnect(known)
         return super().connect()
+
+
+class _Batches:
+    """Asks what came in meanwhile in one go: the way to a thread and back costs several times what a lookup does."""
+
+    def __init__(self, pool: _Pool, at_once: int) -> None:
+        """:param at_once: how many batches may be under way."""
+        self._pool = pool
+        self._free = at_once
+        self._waiting: list[Lookup] = []
+
+    def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
+        if len(self._waiting) >= LOOKUPS_WAITING:
+            return fail(Busy("too many logins are waiting for the store"))
+        answer: Deferred[Any] = Deferred()
+        self._waiting.append((answer, question, args))
+        self._go_on()
+        return answer
+
+    def _go_on(self) -> None:
+        if self._waiting and self._free:
+            batch, self._waiting = self._waiting, []
+            self._free -= 1
+            self._pool.ask(_each, batch).addBoth(self._deliver, batch)
+
+    def _deliver(self, answers: Any, batch: "list[Lookup]") -> None:
+        """Give each its answer; what went wrong with the store went wrong for all of them."""
+        self._free += 1
+        self._go_on()
+        for number, (answer, *_) in enumerate(batch):
+            answer.callback(answers if isinstance(answers, Failure) else answers[number])
+
+
+def _each(connection: Any, batch: "list[Lookup]") -> list[Any]:
+    return [_one(connection, question, args) for _, question, args in batch]
+
+
+def _one(connection: Any, question: Any, args: tuple[Any, ...]) -> Any:
+    """The answer, or what is wrong with this one. What is wrong with the store, or the program, is raised."""
+    try:
+        return question(connection, *args)
+    except ValueError:  # a row that nobody but a stranger can have written
+        return Failure()
 
 
 def _by_key(connection: Any, pubkey: str) -> Credential | None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
-from twisted.internet.defer import maybeDeferred
+from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
 from twisted.internet.selectreactor import SelectReactor
 
 import database
@@ -31,7 +31,7 @@ VERIFIERS = {  # as cheap as can be: what is asked here isn't the price
     for ticket in (CHOSEN, OTHER_CHOSEN, NEVER)
 }
 DECOY = principals.DECOY
-KEY = bytes(SigningKey(b"1" * 32).verify_key).hex()
+KEY, OTHER_KEY = (bytes(SigningKey(seed * 32).verify_key).hex() for seed in (b"1", b"2"))
 TICKET = secrets.token_urlsafe(32)
 
 
@@ -269,78 +269,76 @@ def test_a_lookup_is_one_query(loop: Loop, known: Principals, monkeypatch: pytes
         assert [sql.split()[0] for sql in asked] == ["SELECT"]
 
 
-# A lookup in a file is asked on the reactor, which never waits
+# Lookups that come in together go to a thread together
 
 
 @pytest.fixture
-def threads(known: Principals, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The questions that went to a thread."""
-    asked: list[str] = []
-    ask = known._ask
+def batches(known: Principals, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many lookups went to a thread at a time."""
+    sizes: list[int] = []
+    ask = known._pool.ask
 
-    def record(question: Callable[..., Any], *args: Any) -> Any:
-        asked.append(question.__name__)
-        return ask(question, *args)
+    def record(question: Callable[..., Any], batch: Any) -> Any:
+        sizes.append(len(batch))
+        return ask(question, batch)
 
-    monkeypatch.setattr(known, "_ask", record)
-    monkeypatch.setattr(principals, "PROMPT", PATIENCE)  # however slow the machine is just now
-    return asked
-
-
-@only_sqlite
-def test_a_lookup_in_a_file_needs_no_thread(loop: Loop, known: Principals, threads: list[str]) -> None:
-    assert loop.ask(known.by_key, KEY)
-    assert loop.ask(known.by_ticket, "alice", TICKET)
-    assert not threads
+    monkeypatch.setattr(known._pool, "ask", record)
+    return sizes
 
 
-@only_sqlite
-def test_what_may_be_long_goes_to_a_thread(loop: Loop, known: Principals, threads: list[str]) -> None:
-    loop.ask(known.by_ids, ["x"])
-    loop.ask(known.changes, None)
-    assert threads == ["_by_ids", "_changes"]
+def all_at_once(loop: Loop, questions: list[Any]) -> list[Any]:
+    """The answers to questions that are asked in one turn of the reactor; exceptions count as answers."""
+
+    def ask() -> "Deferred[Any]":
+        return gatherResults([ensureDeferred(question).addErrback(lambda no: no.value) for question in questions])
+
+    return list(loop.ask(ask))
 
 
 @only_sqlite
-def test_the_reactor_does_not_wait_for_a_lock(
-    loop: Loop, known: Principals, store: database.Connection, threads: list[str]
+def test_what_comes_in_meanwhile_is_asked_in_one_go(loop: Loop, known: Principals, batches: list[int]) -> None:
+    answers = all_at_once(loop, [known.by_key(KEY), known.by_ticket("alice", TICKET), known.by_key("0" * 64)])
+    assert [answer and answer.kind for answer in answers] == ["key", "ticket", None]
+    assert batches == [1, 2]
+
+
+@only_sqlite
+def test_a_row_that_cannot_be_read_is_nobody_elses_trouble(
+    loop: Loop, known: Principals, store: database.Connection
 ) -> None:
+    registry.add_credential(store, "bob", {"kind": "key", "verifier": OTHER_KEY})
+    store.execute("UPDATE principal SET extra = '{' WHERE authid = 'bob'")
+    first, broken, last = all_at_once(loop, [known.by_key(key) for key in (KEY, OTHER_KEY, KEY)])
+    assert isinstance(broken, ValueError)
+    assert first == last == loop.ask(known.by_key, KEY)
+
+
+@only_sqlite
+def test_what_is_wrong_with_the_store_is_everybodys_trouble(loop: Loop, known: Principals, path: str) -> None:
+    Path(path).rename(path + "-away")
+    assert [type(answer) for answer in all_at_once(loop, [known.by_key(KEY), known.by_key(OTHER_KEY)])] == [
+        StoreError
+    ] * 2
+    Path(path + "-away").rename(path)
+    assert all_at_once(loop, [known.by_key(KEY), known.by_key(OTHER_KEY)])[0].kind == "key"
+
+
+@only_sqlite
+def test_the_reactor_does_not_wait_and_the_queue_is_bounded(
+    loop: Loop, known: Principals, store: database.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(principals, "LOOKUPS_WAITING", 3)
     store.execute("PRAGMA locking_mode = EXCLUSIVE")
     store.execute("BEGIN IMMEDIATE")
     store.execute("UPDATE principal SET role = 'other'")
-    asked = loop.start(known.by_key, KEY)
+    asked = [loop.start(known.by_key, KEY) for _ in range(5)]
     assert loop.ask(lambda: "the reactor goes on") == "the reactor goes on"
-    assert not asked.done()
-    assert threads == ["_by_key"]
+    with pytest.raises(Busy):
+        asked[4].result(PATIENCE)
+    assert not any(one.done() for one in asked[:4])
     store.execute("COMMIT")
     store.close()
-    assert asked.result(PATIENCE).role == "other"
-
-
-@only_sqlite
-def test_after_a_slow_lookup_the_threads_are_asked_for_a_while(
-    loop: Loop, known: Principals, threads: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(principals, "PROMPT", -1.0)
-    monkeypatch.setattr(principals, "REST", PATIENCE)
-    assert loop.ask(known.by_key, KEY)
-    assert loop.ask(known.by_key, KEY)
-    assert threads == ["_by_key"]
-    known._at_hand._rests_until = 0.0
-    assert loop.ask(known.by_key, KEY)
-    assert threads == ["_by_key"]
-
-
-@only_sqlite
-def test_what_is_wrong_with_the_store_is_for_the_threads_to_say(
-    loop: Loop, known: Principals, path: str, threads: list[str]
-) -> None:
-    Path(path).rename(path + "-away")
-    with pytest.raises(StoreError, match="there is no store"):
-        loop.ask(known.by_key, KEY)
-    assert threads == ["_by_key"]
-    Path(path + "-away").rename(path)
-    assert loop.ask(known.by_key, KEY)
+    assert {one.result(PATIENCE).role for one in asked[:4]} == {"other"}
 
 
 # Chosen tickets: slow by design, and nobody else waits for them

@@ -25,7 +25,7 @@ class Tries:
 
     @property
     def buckets(self) -> int:
-        return len(self.throttle._buckets)
+        return len(self.throttle._full_again)
 
 
 def test_ten_at_once_and_then_one_a_second() -> None:
