@@ -5,6 +5,7 @@
 ``fenced``   the realms and the fence of ``config-hardened.json`` behind the plain doors of ``config.json``
 ``smallest`` the same realms without our components: doors for anonymous and static logins, and for the smallest
              possible authenticators of ``minimal.py``
+``scaled``   ``config-scaled.json``, and a door of the first proxy's own besides the one that it shares
 ``watched``  the same with the smallest component that hears of each session, as our authorizers do
 """
 
@@ -15,9 +16,8 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -25,7 +25,7 @@ from load import Credential, Door
 from nacl.signing import SigningKey
 
 import database
-from node import Node
+from node import START_TIMEOUT, Node, NodeError
 from principals import chosen_verifier, ticket_digest
 
 ROOT = Path(__file__).parent.parent
@@ -42,7 +42,7 @@ Config = dict[str, Any]
 
 
 class BenchNode:
-    """A node that is running, and what its router worker has used so far. A context manager."""
+    """A node that is running, and what its processes have used so far."""
 
     def __init__(self, kind: str, principals: int = 10, chosen: int = 2, root: Path = ROOT) -> None:
         """
@@ -51,45 +51,72 @@ class BenchNode:
         """
         self._temporary = tempfile.TemporaryDirectory(prefix="bench-")
         self.directory = Path(self._temporary.name)
-        self.port = free_port()
+        self.port, self.own_port = free_port(), free_port()
         self.store = str(self.directory / "principals.db")
         self.credentials = fill(self.store, principals, chosen)
         config = KINDS[kind](root)
-        (self.directory / "config.json").write_text(json.dumps(placed(config, root, self.port)))
+        (self.directory / "config.json").write_text(json.dumps(placed(config, root, self.port, self.own_port)))
 
-    def __enter__(self) -> "BenchNode":
+    def start(self) -> None:
+        """Boot it, and wait until all of its processes are up.
+
+        :raises NodeError: if that doesn't come to pass.
+        """
         with (self.directory / "node.log").open("wb") as log:
             self._node = Node(self.directory, output=log)
             self._node.start()
         controller = psutil.Process(json.loads((self.directory / "node.pid").read_text())["pid"])
-        workers = [child for child in controller.children() if "router" in " ".join(child.cmdline())]
-        (self._worker,) = workers
-        return self
+        deadline = time.monotonic() + START_TIMEOUT
+        while not all(map(is_ready, controller.children())):
+            if time.monotonic() > deadline:
+                raise NodeError(f"not all of the node's processes came up: {self.directory / 'node.log'} says why")
+            time.sleep(0.05)
+        self._workers = {title(child): child for child in controller.children()}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def stop(self) -> None:
         self._node.stop()
         self._temporary.cleanup()
 
-    def door(self, path: str) -> Door:
-        return self.port, "/" + path
+    def door(self, path: str, own: bool = False) -> Door:
+        """:param own: the first proxy's own."""
+        return self.own_port if own else self.port, "/" + path
 
     @property
-    def worker(self) -> int:
-        """The process id of the router worker."""
-        return int(self._worker.pid)
+    def _router(self) -> psutil.Process:
+        return self._workers.get("router") or self._workers["worker"]
 
     def cpu(self) -> float:
         """Seconds of CPU that the router worker has used, all its threads, by the system's account."""
-        if hasattr(time, "clock_gettime") and os.uname().sysname == "Linux":
-            return time.clock_gettime(~self.worker << 3 | 2)  # clock_getcpuclockid(3): in nanoseconds, not ticks
-        used = self._worker.cpu_times()
-        return float(used.user + used.system)
+        return cpu_of(self._router)
+
+    def cpus(self) -> dict[str, float]:
+        """The same of each of the node's worker processes, by its title."""
+        return {name: cpu_of(process) for name, process in self._workers.items()}
 
     def memory(self) -> float:
         """MiB of memory that the router worker holds."""
-        return float(self._worker.memory_info().rss / 2**20)
+        return float(self._router.memory_info().rss / 2**20)
+
+
+def title(process: psutil.Process) -> str:
+    """What the configuration calls a worker process; ``worker`` if it doesn't say, and nothing before it is up."""
+    name, _, rest = " ".join(process.cmdline()).strip().partition("-")
+    return rest.partition(" ")[0] if name == "crossbar" else ""
+
+
+def is_ready(process: psutil.Process) -> bool:
+    """Whether a worker process is up; a proxy must also listen, since the others would take its clients."""
+    name = title(process)
+    listening = [one for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
+    return name != "" and (not name.startswith("proxy") or bool(listening))
+
+
+def cpu_of(process: psutil.Process) -> float:
+    """Seconds of CPU that a process has used."""
+    if hasattr(time, "clock_gettime") and os.uname().sysname == "Linux":
+        return time.clock_gettime(~process.pid << 3 | 2)  # clock_getcpuclockid(3): in nanoseconds, not ticks
+    used = process.cpu_times()
+    return float(used.user + used.system)
 
 
 def free_port() -> int:
@@ -168,23 +195,39 @@ def shipped(root: Path, name: str) -> Config:
     return json.loads((root / ".crossbar" / name).read_text())
 
 
-def placed(config: Config, root: Path, port: int) -> Config:
-    """The configuration at another port, with the modules found wherever the node directory lies."""
-    worker = config["workers"][0]
-    worker["options"]["pythonpath"] = [str(root), str(ROOT / "bench")]
-    for transport in worker["transports"]:
-        transport["endpoint"]["port"] = port
-        transport["paths"]["/"] = {"type": "json", "value": {}}
+def placed(config: Config, root: Path, port: int, own_port: int) -> Config:
+    """The configuration at other ports, with the modules found wherever the node directory lies."""
+    for worker in config["workers"]:
+        paths = [str((root / ".crossbar" / path).resolve()) for path in worker["options"].get("pythonpath", ())]
+        worker["options"]["pythonpath"] = [*paths, str(ROOT / "bench")]
+        for transport in worker.get("transports", ()):
+            if transport["type"] == "web":
+                transport["endpoint"]["port"] = port if transport["endpoint"]["port"] == 8080 else own_port
+                transport["paths"]["/"] = {"type": "json", "value": {}}
+    return config
+
+
+def opened(config: Config) -> Config:
+    """The configuration with a throttle that is wide open."""
+    for worker in config["workers"]:
+        for component in worker.get("components", ()):
+            if component["classname"] == "authenticator.Authenticator":
+                component["extra"].update(OPEN)
+        for transport in worker.get("transports", ()):
+            for method in transport.get("paths", {}).get("ws-function", {}).get("auth", {}).values():
+                method["config"].update(OPEN)
     return config
 
 
 def ours(root: Path) -> Config:
-    config = shipped(root, "config.json")
-    for component in config["workers"][0]["components"]:
-        if component["classname"] == "authenticator.Authenticator":
-            component["extra"].update(OPEN)
-    for method in config["workers"][0]["transports"][0]["paths"]["ws-function"]["auth"].values():
-        method["config"].update(OPEN)
+    return opened(shipped(root, "config.json"))
+
+
+def scaled(root: Path) -> Config:
+    config = opened(shipped(root, "config-scaled.json"))
+    first = next(worker for worker in config["workers"] if worker["type"] == "proxy")
+    (shared,) = first["transports"]
+    first["transports"].append({**shared, "endpoint": {"type": "tcp", "interface": "127.0.0.1", "port": 8081}})
     return config
 
 
@@ -250,7 +293,14 @@ def watched(root: Path) -> Config:
     return config
 
 
-KINDS = {"ours": ours, "alone": alone, "fenced": fenced, "smallest": smallest, "watched": watched}
+KINDS: dict[str, Callable[[Path], Config]] = {
+    "ours": ours,
+    "alone": alone,
+    "fenced": fenced,
+    "smallest": smallest,
+    "watched": watched,
+    "scaled": scaled,
+}
 
 
 def component(classname: str, realm: str, role: str, extra: Config) -> Config:

@@ -43,16 +43,21 @@ Cell = Spread | float | str
 
 @dataclass
 class Bar:
-    """A promise: `value` stays at or below `limit`."""
+    """A promise: `value` stays at or below `limit`, or else at or above it."""
 
     promise: str
     value: float
     limit: float
     unit: str = "×"
+    at_most: bool = True
+
+    @property
+    def is_met(self) -> bool:
+        return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def __str__(self) -> str:
-        verdict = "met   " if self.value <= self.limit else "MISSED"
-        return f"{verdict}  {self.value:6.3f} {self.unit} of at most {self.limit:g} {self.unit}: {self.promise}"
+        verdict, limits = "met   " if self.is_met else "MISSED", "at most" if self.at_most else "at least"
+        return f"{verdict}  {self.value:6.3f} {self.unit} of {limits} {self.limit:g} {self.unit}: {self.promise}"
 
 
 @dataclass

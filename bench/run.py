@@ -35,7 +35,9 @@ def progress(text: str) -> None:
 
 def start(kind: Kind) -> BenchNode:
     progress(f"booting the node {kind.kind!r} with {kind.principals:,} principals")
-    return BenchNode(kind.kind, kind.principals, kind.chosen).__enter__()
+    node = BenchNode(kind.kind, kind.principals, kind.chosen)
+    node.start()
+    return node
 
 
 @click.command()
@@ -52,12 +54,18 @@ def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     with ExitStack() as stack:
         running: dict[Kind, BenchNode] = {}
 
+        @stack.callback
+        def stop() -> None:
+            progress("stopping the nodes")
+            with ThreadPoolExecutor() as threads:
+                threads.map(BenchNode.stop, running.values())
+            progress("")
+
         def boot(*kinds: Kind) -> list[BenchNode]:
             missing = [kind for kind in kinds if kind not in running]
             with ThreadPoolExecutor() as threads:
                 for kind, node in zip(missing, threads.map(start, missing), strict=True):
                     running[kind] = node
-                    stack.push(node)
             return [running[kind] for kind in kinds]
 
         load, witness = stack.enter_context(Load()), stack.enter_context(Load())
@@ -70,7 +78,7 @@ def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
     if file:
         keep(file, done, quick)
         click.echo(f"\nKept in {file}.")
-    if missed := [bar for table in done for bar in table.bars if bar.value > bar.limit]:
+    if missed := [bar for table in done for bar in table.bars if not bar.is_met]:
         click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
 
 

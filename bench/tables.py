@@ -1,4 +1,4 @@
-"""What does it cost? Six questions, each a function that measures on real nodes and returns a table.
+"""What does it cost? Seven questions, each a function that measures on real nodes and returns a table.
 
 Whatever is compared is measured in turns, a short moment each (A B C A B C ...), so that what else the machine does
 hits all alike; ratios are formed within a turn, and what is shown is their median.
@@ -30,7 +30,7 @@ ANONYMOUS = {"method": "anonymous", "realm": "realm1", "authid": None}
 class Effort:
     """How much is measured."""
 
-    turns: int = 120
+    turns: int = 80
     logins: int = 12  # of each kind in a turn: short turns, so that what is compared meets the same moment
     chosen: int = 1  # of these each costs 80 ms
     large: int = 1_000_000  # principals
@@ -39,6 +39,8 @@ class Effort:
     soak: int = 100_000
     soak_step: int = 10_000
     revocations: int = 100
+    scaled_turns: int = 8
+    scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
 
 
 @dataclass(frozen=True)
@@ -51,10 +53,21 @@ class Kind:
 
 
 QUICK = Effort(
-    turns=3, logins=50, chosen=4, large=100_000, stalls=1, actions=100, soak=2_000, soak_step=500, revocations=3
+    turns=3,
+    logins=20,
+    chosen=1,
+    large=50_000,
+    stalls=1,
+    actions=40,
+    soak=1_000,
+    soak_step=500,
+    revocations=2,
+    scaled_turns=1,
+    scaled_logins=100,
 )
 SMALLEST, ALONE = Kind("smallest"), Kind("alone")  # nobody hears of the sessions
 WATCHED, OURS = Kind("watched"), Kind("ours")  # the authorizers do, and the smallest that could
+SCALED = Kind("scaled")
 THOUSAND, FENCED = Kind("ours", 1_000, 0), Kind("fenced", 1_000)
 
 
@@ -293,10 +306,10 @@ def soak(bench: Bench) -> Table:
         mixed += [ticket, key]
     doors = [node.door("ws"), node.door("ws-function")]
     for done in range(effort.soak_step, effort.soak + 1, effort.soak_step):
-        for part in range(4):
-            bench.progress(f"5 soak: {done - effort.soak_step + part * effort.soak_step // 4:,} of {effort.soak:,}")
-            count = effort.soak_step // 4
-            bench.load.do("logins", door=doors[part % 2], credentials=mixed, count=count, at_once=8 * AT_ONCE)
+        for part, door in enumerate(doors):
+            count = effort.soak_step // len(doors)
+            bench.progress(f"5 soak: {done - effort.soak_step + part * count:,} of {effort.soak:,}")
+            bench.load.do("logins", door=door, credentials=mixed, count=count, at_once=8 * AT_ONCE)
         table.rows[f"{done:,} logins"] = {"MiB": node.memory()}
     first, *_, last = (cells["MiB"] for cells in table.rows.values())
     assert isinstance(first, float)
@@ -343,4 +356,66 @@ def revoke(store: str, authid: str) -> None:
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
 
 
-TABLES = (logins, principals, stall, fence, soak, revocation)
+# -- 7
+
+
+@dataclass
+class Shared:
+    """What logins in one turn cost a node of several processes."""
+
+    cpu: dict[str, float]  # milliseconds per login, by process
+    load_cpu: float
+    rate: float
+
+    @property
+    def busiest(self) -> float:
+        return max(self.cpu.values())
+
+
+def scale(bench: Bench) -> Table:
+    """What do more processes bring?"""
+    title = "7. Logins for each second of CPU that the node's busiest process uses"
+    table = Table("scale", title, "per busiest CPU s")
+    ours, scaled = bench.boot(OURS, SCALED)
+    ways = {
+        "one router worker": (ours, ours.door("ws")),
+        "one proxy": (scaled, scaled.door("ws", own=True)),
+        "two proxies": (scaled, scaled.door("ws")),
+    }
+    turns: dict[str, list[Shared]] = defaultdict(list)
+    for turn in range(-1, bench.effort.scaled_turns):
+        bench.progress(f"7 scale: turn {turn + 1} of {bench.effort.scaled_turns}")
+        for (method, kind), (name, way) in itertools.product((("ticket", "made"), ("key", "key")), ways.items()):
+            shared = share(bench, *way, ours.credentials[kind])
+            if turn >= 0:
+                turns[f"{method}, {name}"].append(shared)
+    table.rows = {name: shared_cells(measured) for name, measured in turns.items()}
+    for method in "ticket", "key":
+        one, two = ([turn.busiest for turn in turns[f"{method}, {name}"]] for name in ("one proxy", "two proxies"))
+        promise = f"{method}, two proxies against one, by their busiest process"
+        table.bars.append(Bar(promise, Spread.of_ratios(one, two).median, 1.6, at_most=False))
+    table.notes = [f"{os.cpu_count()} cores for all of them and the load generator: that limits the logins a second."]
+    return table
+
+
+def share(bench: Bench, node: BenchNode, door: Door, credentials: list[Credential]) -> Shared:
+    count, before = bench.effort.scaled_logins, node.cpus()
+    result = bench.load.do("logins", door=door, credentials=credentials, count=count, at_once=2 * AT_ONCE)
+    time.sleep(SETTLE)
+    cpu = {process: (seconds - before[process]) / count * 1000 for process, seconds in node.cpus().items()}
+    return Shared(cpu, result["load_cpu"] / count * 1000, count / result["seconds"])
+
+
+def shared_cells(turns: list[Shared]) -> dict[str, Cell]:
+    medians = {process: statistics.median(turn.cpu[process] for turn in turns) for process in turns[0].cpu}
+    return {
+        "per busiest CPU s": Spread.of([1000 / turn.busiest for turn in turns]),
+        "logins/s": Spread.of([turn.rate for turn in turns]),
+        "busiest": max(medians, key=lambda process: medians[process]),
+        "its CPU ms": Spread.of([turn.busiest for turn in turns]),
+        "all CPU ms": sum(medians.values()),
+        "load CPU ms": statistics.median(turn.load_cpu for turn in turns),
+    }
+
+
+TABLES = (logins, principals, stall, fence, soak, revocation, scale)
