@@ -9,9 +9,12 @@ import functools
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hmac import compare_digest
+from queue import SimpleQueue
+from threading import Thread
 from typing import Any, NamedTuple
 
 import nacl.exceptions
@@ -98,13 +101,14 @@ class Principals:
         database.connect(path).close()
         self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
         self._pool.start()
-        self._lookups = _Batches(self._pool, READERS if database.is_url(path) else 1)  # a file answers from memory
+        self._lookups = _Lookups(self._pool, reactor, READERS if database.is_url(path) else 1)
         self._hashing = _Hashing(reactor)
         reactor.addSystemEventTrigger("during", "shutdown", self.close)
 
     def close(self) -> None:
         """Stop the threads. Safe to call twice."""
         if self._pool.running:
+            self._lookups.close()
             self._pool.close()
             self._hashing.close()
 
@@ -153,16 +157,7 @@ class _Pool(adbapi.ConnectionPool):
 
     def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
         """What `question`, called with a connection and `args`, returns in a thread."""
-        return self.runWithConnection(self._answer, question, *args)
-
-    def _answer(self, connection: Any, question: Any, *args: Any) -> Any:
-        """Runs in a thread. A connection that failed once isn't used again."""
-        try:
-            with database.sentences(connection):
-                return question(connection, *args)
-        except BaseException:
-            connection.spoil()
-            raise
+        return self.runWithConnection(_with, question, *args)
 
     def connect(self) -> Any:
         known = self.connections.get(self.threadID())
@@ -171,47 +166,64 @@ class _Pool(adbapi.ConnectionPool):
         return super().connect()
 
 
-class _Batches:
-    """Asks what came in meanwhile in one go: the way to a thread and back costs several times what a lookup does."""
+def _with(connection: Any, question: Any, *args: Any) -> Any:
+    """Runs in a thread. A connection that failed once isn't used again."""
+    try:
+        with database.sentences(connection):
+            return question(connection, *args)
+    except BaseException:
+        connection.spoil()
+        raise
 
-    def __init__(self, pool: _Pool, at_once: int) -> None:
-        """:param at_once: how many batches may be under way."""
-        self._pool = pool
-        self._free = at_once
-        self._waiting: list[Lookup] = []
+
+class _Lookups:
+    """Answers lookups in threads that do nothing else. They take what waits and hand over what is answered without
+    ceremony: otherwise the way to a thread and back would cost several times what a lookup does."""
+
+    def __init__(self, pool: _Pool, reactor: Any, threads: int) -> None:
+        self._pool, self._reactor = pool, reactor
+        self._waiting = 0
+        self._questions: SimpleQueue[Lookup | None] = SimpleQueue()
+        self._answers: deque[tuple[Deferred[Any], Any]] = deque()
+        self._called = False  # the reactor, to deliver them
+        self._threads = [Thread(target=self._work, name="lookups", daemon=True) for _ in range(threads)]
+        for thread in self._threads:
+            thread.start()
+
+    def close(self) -> None:
+        for _ in self._threads:
+            self._questions.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
-        if len(self._waiting) >= LOOKUPS_WAITING:
+        """What `question`, called with a connection and `args`, returns in a thread."""
+        if self._waiting >= LOOKUPS_WAITING:
             return fail(Busy("too many logins are waiting for the store"))
+        self._waiting += 1
         answer: Deferred[Any] = Deferred()
-        self._waiting.append((answer, question, args))
-        self._go_on()
+        self._questions.put((answer, question, args))
         return answer
 
-    def _go_on(self) -> None:
-        if self._waiting and self._free:
-            batch, self._waiting = self._waiting, []
-            self._free -= 1
-            self._pool.ask(_each, batch).addBoth(self._deliver, batch)
+    def _work(self) -> None:
+        """Runs in each of the threads."""
+        while lookup := self._questions.get():
+            answer, question, args = lookup
+            try:
+                result = _with(self._pool.connect(), question, *args)
+            except Exception:
+                result = Failure()
+            self._answers.append((answer, result))
+            if not self._called:
+                self._called = True
+                self._reactor.callFromThread(self._deliver)
 
-    def _deliver(self, answers: Any, batch: "list[Lookup]") -> None:
-        """Give each its answer; what went wrong with the store went wrong for all of them."""
-        self._free += 1
-        self._go_on()
-        for number, (answer, *_) in enumerate(batch):
-            answer.callback(answers if isinstance(answers, Failure) else answers[number])
-
-
-def _each(connection: Any, batch: "list[Lookup]") -> list[Any]:
-    return [_one(connection, question, args) for _, question, args in batch]
-
-
-def _one(connection: Any, question: Any, args: tuple[Any, ...]) -> Any:
-    """The answer, or what is wrong with this one. What is wrong with the store, or the program, is raised."""
-    try:
-        return question(connection, *args)
-    except ValueError:  # a row that nobody but a stranger can have written
-        return Failure()
+    def _deliver(self) -> None:
+        self._called = False
+        while self._answers:
+            answer, result = self._answers.popleft()
+            self._waiting -= 1
+            answer.callback(result)  # a Failure travels on as one
 
 
 def _by_key(connection: Any, pubkey: str) -> Credential | None:
