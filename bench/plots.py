@@ -3,7 +3,6 @@
 python bench/plots.py    # reads bench/results.json, writes bench/plots/*.svg
 """
 
-import json
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import matplotlib as mpl
 
 mpl.use("svg")
 from matplotlib import pyplot
+from report import RESULTS, Cell, Spread, Table, load
 
 HERE = Path(__file__).parent
 FILE = click.Path(path_type=Path)
@@ -27,17 +27,17 @@ STYLE: dict[Any, Any] = {
 }
 
 
-def value(cell: Any) -> tuple[float, float, float]:
+def value(cell: Cell) -> tuple[float, float, float]:
     """Median, least and most of a cell."""
-    if isinstance(cell, dict):
-        return cell["median"], cell["least"], cell["most"]
-    return cell, cell, cell
+    if isinstance(cell, Spread):
+        return cell.median, cell.least, cell.most
+    return float(cell), float(cell), float(cell)
 
 
-def plot(table: dict[str, Any], file: Path) -> None:
+def plot(table: Table, file: Path) -> None:
     """A bar for each row, with a line from the least to the most that was measured."""
-    rows = {name: cells for name, cells in table["rows"].items() if name not in table["unplotted"]}
-    values = [value(cells[table["plotted"]]) for cells in rows.values()]
+    rows = {name: cells for name, cells in table.rows.items() if name not in table.unplotted}
+    values = [value(cells[table.plotted]) for cells in rows.values()]
     medians = [median for median, _, _ in values]
     spread = [[median - least for median, least, _ in values], [most - median for median, _, most in values]]
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(rows)), layout="constrained")
@@ -48,25 +48,25 @@ def plot(table: dict[str, Any], file: Path) -> None:
     axes.margins(x=0.1)
     if min(medians) > 0 and max(medians) / min(medians) >= LOGARITHMIC:
         axes.set_xscale("log")
-    for bar in table["bars"]:
-        if bar["unit"] == table["plotted"].rpartition(" ")[2]:  # a limit on what is plotted, and not on a ratio
-            axes.axvline(bar["limit"], color=LIMIT, linestyle="--", linewidth=1)
-    axes.set_xlabel(table["plotted"])
-    figure.suptitle(textwrap.fill(table["title"].partition(". ")[2], 80), fontsize="medium")
+    for bar in table.bars:
+        if bar.unit == table.plotted.rpartition(" ")[2]:  # a limit on what is plotted, and not on a ratio
+            axes.axvline(bar.limit, color=LIMIT, linestyle="--", linewidth=1)
+    axes.set_xlabel(table.plotted)
+    figure.suptitle(textwrap.fill(table.title.partition(". ")[2], 80), fontsize="medium")
     figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
     pyplot.close(figure)
 
 
 @click.command()
-@click.option("--json", "results", default=HERE / "results.json", type=FILE, help="What run.py kept.")
+@click.option("--json", "results", default=RESULTS, type=FILE, help="What run.py kept.")
 @click.option("--into", default=HERE / "plots", type=FILE, help="Where the pictures go.")
 def main(results: Path, into: Path) -> None:
     """Draw a picture of each table."""
     into.mkdir(exist_ok=True)
     with mpl.rc_context(STYLE):
-        for table in json.loads(results.read_text())["tables"]:
-            plot(table, into / f"{table['key']}.svg")
-            click.echo(into / f"{table['key']}.svg")
+        for table in load(results)[1]:
+            plot(table, into / f"{table.key}.svg")
+            click.echo(into / f"{table.key}.svg")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""What came out? Tables with medians and their spread, the bars that were set, and how both are shown and kept."""
+"""What came out? Tables with medians and their spread, the bars that were set, and how both are shown and kept.
+
+python bench/report.py            # shows the figures of the last run again
+python bench/report.py --brief    # only what was promised
+"""
 
 import json
 import os
@@ -13,6 +17,7 @@ from typing import Any
 
 import click
 
+RESULTS = Path(__file__).with_name("results.json")
 PACKAGES = ("crossbar", "autobahn", "twisted")
 
 
@@ -87,6 +92,23 @@ class Table:
         for remark in (*self.bars, *self.notes):
             click.echo(str(remark))
 
+    def show_bars(self) -> None:
+        """Print what was promised, or the medians where nothing was."""
+        click.echo(f"\n{self.title}")
+        for bar in self.bars:
+            click.echo(f"  {bar}")
+        for name, cells in self.rows.items() if not self.bars else ():
+            click.echo(f"  {_text(cells[self.plotted], False)} {self.plotted}: {name}")
+
+    @classmethod
+    def of_json(cls, kept: dict[str, Any]) -> "Table":
+        """What :func:`keep` has kept."""
+        rows = {
+            name: {column: Spread(**cell) if isinstance(cell, dict) else cell for column, cell in cells.items()}
+            for name, cells in kept["rows"].items()
+        }
+        return cls(**{**kept, "rows": rows, "bars": [Bar(**bar) for bar in kept["bars"]]})
+
 
 def _text(cell: Cell, whole: bool) -> str:
     if isinstance(cell, Spread) and not whole:
@@ -96,6 +118,13 @@ def _text(cell: Cell, whole: bool) -> str:
 
 def _digits(value: float) -> int:
     return 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+
+
+def load(file: Path) -> tuple[dict[str, Any], list[Table]]:
+    """The circumstances of a run, and its tables."""
+    kept = json.loads(file.read_text())
+    tables = [Table.of_json(table) for table in kept.pop("tables")]
+    return kept, tables
 
 
 def keep(file: Path, tables: Sequence[Table], quick: bool) -> None:
@@ -124,3 +153,19 @@ def _processor() -> str:
     except OSError:
         return platform.processor() or platform.machine()
     return next((line.partition(": ")[2] for line in lines if line.startswith("model name")), platform.machine())
+
+
+@click.command()
+@click.option("--json", "file", default=RESULTS, type=click.Path(path_type=Path), help="What run.py kept.")
+@click.option("--brief", is_flag=True, help="Only what was promised.")
+def main(file: Path, brief: bool) -> None:
+    """Show the figures of a run."""
+    run, tables = load(file)
+    packages = ", ".join(f"{package} {run[package]}" for package in PACKAGES)
+    click.echo(f"{run['when'][:10]}, {run['processor']}, {run['cores']} cores, Python {run['python']}, {packages}")
+    for table in tables:
+        table.show_bars() if brief else table.show()
+
+
+if __name__ == "__main__":
+    main()

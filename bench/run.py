@@ -19,10 +19,8 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from load import Load  # noqa: E402
 from nodes import BenchNode  # noqa: E402
-from report import keep  # noqa: E402
+from report import RESULTS, keep  # noqa: E402
 from tables import QUICK, TABLES, Bench, Effort, Kind  # noqa: E402
-
-RESULTS = HERE / "results.json"
 
 
 def progress(text: str) -> None:

@@ -21,7 +21,7 @@ from nodes import ROOT, BenchNode, digits
 from report import Bar, Cell, Spread, Table
 
 AT_ONCE = 8  # clients that log in at a time
-SETTLE = 0.02  # seconds for the router to tidy up after the last of them
+SETTLE = 0.01  # seconds for the router to tidy up after the last of them
 BUSY = 0.85  # of a core that the router must have used, for "logins per second" to speak of it
 CHOSEN_AT_ONCE = 30
 ANONYMOUS = {"method": "anonymous", "realm": "realm1", "authid": None}
@@ -40,7 +40,7 @@ class Effort:
     soak: int = 100_000
     soak_step: int = 10_000
     revocations: int = 100
-    scaled_turns: int = 8
+    scaled_turns: int = 12
     scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
 
 
