@@ -28,18 +28,18 @@ STYLE: dict[Any, Any] = {
 
 
 def value(cell: Cell) -> tuple[float, float, float]:
-    """Median, least and most of a cell."""
+    """Median, lower and upper quartile of a cell."""
     if isinstance(cell, Spread):
-        return cell.median, cell.least, cell.most
+        return cell.median, cell.lower, cell.upper
     return float(cell), float(cell), float(cell)
 
 
 def plot(table: Table, file: Path) -> None:
-    """A bar for each row, with a line from the least to the most that was measured."""
+    """A bar for each row, with a line across the middle half of what was measured."""
     rows = {name: cells for name, cells in table.rows.items() if name not in table.unplotted}
     values = [value(cells[table.plotted]) for cells in rows.values()]
     medians = [median for median, _, _ in values]
-    spread = [[median - least for median, least, _ in values], [most - median for median, _, most in values]]
+    spread = [[median - lower for median, lower, _ in values], [upper - median for median, _, upper in values]]
     figure, axes = pyplot.subplots(figsize=(8, 1 + 0.3 * len(rows)), layout="constrained")
     colours = [OURS if "our" in name else OTHERS for name in rows]
     bars = axes.barh(list(rows), medians, xerr=spread, color=colours, ecolor="#57606a", height=0.7)

@@ -23,15 +23,16 @@ PACKAGES = ("crossbar", "autobahn", "twisted")
 
 @dataclass(frozen=True)
 class Spread:
-    """Several measurements of one thing."""
+    """Several measurements of one thing: the median, and what their middle half lies between."""
 
     median: float
-    least: float
-    most: float
+    lower: float
+    upper: float
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
-        return cls(statistics.median(values), min(values), max(values))
+        quarters = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [*values] * 3
+        return cls(quarters[1], quarters[0], quarters[2])
 
     @classmethod
     def of_ratios(cls, values: Sequence[float], others: Sequence[float]) -> "Spread":
@@ -40,7 +41,7 @@ class Spread:
 
     def __str__(self) -> str:
         digits = _digits(self.median)
-        return f"{self.median:.{digits}f} ({self.least:.{digits}f}–{self.most:.{digits}f})"
+        return f"{self.median:.{digits}f} ({self.lower:.{digits}f}–{self.upper:.{digits}f})"
 
 
 Cell = Spread | float | str
