@@ -21,8 +21,10 @@ reference  what an ``unavailable`` client was told, to find this line by
 No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LONGEST` characters and escaped to ASCII.
 """
 
+import errno
 import functools
 import json
+import os
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +35,6 @@ FIELDS = ("reason", "method", "claimed", "authid", "credential", "realm", "peer"
 LONGEST = 160  # characters of one string in a record
 ROTATE = 10_000_000  # bytes after which a new file is begun
 KEEP = 10  # files to keep beside the current one
-
-encode = json.JSONEncoder(check_circular=False).encode  # what json.dumps would make anew for each record
 
 
 class Audit:
@@ -56,7 +56,17 @@ class Audit:
         """
         record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "outcome": outcome}
         record |= {name: _short(value) for name in FIELDS if (value := fields.get(name)) is not None}
-        self._file.write(encode(record) + "\n")  # which is not buffered
+        line = json.dumps(record) + "\n"
+        self._file.write(line)  # which is not buffered, and doesn't tell if only a part had room
+        if self._file._file.tell() != self._file.size:
+            self._take_back(self._file.size - len(line))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _take_back(self, size: int) -> None:
+        """Cut what was written off the file, which was of `size` bytes before."""
+        self._file._file.truncate(size)
+        self._file._file.seek(size)
+        self._file.size = size
 
 
 def _short(value: Any) -> Any:

@@ -159,9 +159,6 @@ class Guard:
 
     def _in_time(self, check: Check, claim: Claim, origin: Origin) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; what it says later is thrown away."""
-        checking = maybeDeferred(check, claim, origin)
-        if checking.called and not checking.paused:
-            return checking  # as most do: then there is no need of a clock
         outcome: Deferred[Any] = Deferred()
 
         def give_up() -> None:
@@ -174,7 +171,7 @@ class Guard:
                 timer.cancel()
                 outcome.callback(result)  # a Failure travels on as one
 
-        checking.addBoth(settle)
+        maybeDeferred(check, claim, origin).addBoth(settle)
         return outcome
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:

@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 import os
+import time
 from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -28,10 +29,11 @@ from twisted.python.threadpool import ThreadPool
 
 import database
 
-READERS = 4  # threads, each with a connection of its own
+READERS = 4  # threads for lookups in a database server, and for other questions; each has a connection
 HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 WAITING = 64  # Argon2id checks that may wait for one of these
-LOOKUPS_WAITING = 1000  # for the ones before them to be answered
+QUESTIONS_WAITING = 1000  # lookups, and other questions, that may wait for a thread
+LONGEST_WAIT = 2.0  # seconds that a lookup may wait for others; the query may take as long again (database.BUSY)
 AT_ONCE = 500  # ids in one query
 ACTIVE = "active"
 
@@ -79,7 +81,8 @@ class Point(NamedTuple):
     moment: float  # seconds since 1970, on the store's clock
 
 
-Lookup = tuple["Deferred[Any]", Any, tuple[Any, ...]]  # where the answer goes, the question, and what it is about
+# Where the answer goes, when it was asked for (seconds, monotonic), the question, and what it is about.
+Lookup = tuple["Deferred[Any]", float, Any, tuple[Any, ...]]
 Changes = tuple[Point, list[tuple[str, str | None]]]
 
 
@@ -103,7 +106,7 @@ class Principals:
         self._pool.start()
         self._lookups = _Lookups(self._pool, reactor, READERS if database.is_url(path) else 1)
         self._hashing = _Hashing(reactor)
-        reactor.addSystemEventTrigger("during", "shutdown", self.close)
+        reactor.addSystemEventTrigger("before", "shutdown", self.close)  # adbapi closes the connections during it
 
     def close(self) -> None:
         """Stop the threads. Safe to call twice."""
@@ -155,9 +158,18 @@ def open_principals(path: str) -> Principals:
 class _Pool(adbapi.ConnectionPool):
     """One connection for each thread, opened anew when the store at the path isn't the one it was opened on."""
 
+    unfinished = 0  # questions
+
     def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
         """What `question`, called with a connection and `args`, returns in a thread."""
-        return self.runWithConnection(_with, question, *args)
+        if self.unfinished >= READERS + QUESTIONS_WAITING:
+            return fail(Busy("too many questions are waiting for the store"))
+        self.unfinished += 1
+        return self.runWithConnection(_with, question, *args).addBoth(self._finished)
+
+    def _finished(self, result: Any) -> Any:
+        self.unfinished -= 1
+        return result
 
     def connect(self) -> Any:
         known = self.connections.get(self.threadID())
@@ -182,6 +194,7 @@ class _Lookups:
 
     def __init__(self, pool: _Pool, reactor: Any, threads: int) -> None:
         self._pool, self._reactor = pool, reactor
+        self._closed = False
         self._waiting = 0
         self._questions: SimpleQueue[Lookup | None] = SimpleQueue()
         self._answers: deque[tuple[Deferred[Any], Any]] = deque()
@@ -191,6 +204,8 @@ class _Lookups:
             thread.start()
 
     def close(self) -> None:
+        """Wait for the queries that are under way; nothing else is answered."""
+        self._closed = True
         for _ in self._threads:
             self._questions.put(None)
         for thread in self._threads:
@@ -198,25 +213,30 @@ class _Lookups:
 
     def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
         """What `question`, called with a connection and `args`, returns in a thread."""
-        if self._waiting >= LOOKUPS_WAITING:
+        if self._closed or self._waiting >= QUESTIONS_WAITING:
             return fail(Busy("too many logins are waiting for the store"))
         self._waiting += 1
         answer: Deferred[Any] = Deferred()
-        self._questions.put((answer, question, args))
+        self._questions.put((answer, time.monotonic(), question, args))
         return answer
 
     def _work(self) -> None:
         """Runs in each of the threads."""
         while lookup := self._questions.get():
-            answer, question, args = lookup
-            try:
-                result = _with(self._pool.connect(), question, *args)
-            except Exception:
-                result = Failure()
-            self._answers.append((answer, result))
-            if not self._called:
-                self._called = True
-                self._reactor.callFromThread(self._deliver)
+            self._answer(*lookup)
+            del lookup  # it may hold a ticket, and the next may be long in coming
+
+    def _answer(self, answer: "Deferred[Any]", asked: float, question: Any, args: tuple[Any, ...]) -> None:
+        try:
+            if self._closed or time.monotonic() - asked > LONGEST_WAIT:
+                raise Busy("the store keeps logins waiting for too long")
+            result = _with(self._pool.connect(), question, *args)
+        except BaseException:
+            result = Failure()
+        self._answers.append((answer, result))
+        if not self._called:
+            self._called = True
+            self._reactor.callFromThread(self._deliver)
 
     def _deliver(self) -> None:
         self._called = False

@@ -23,18 +23,19 @@ class Throttle:
 
     def __init__(self, clock: IReactorTime, settings: Settings) -> None:
         self._clock = clock
+        self._began = clock.seconds()  # moments are counted from here: sums of small numbers stay exact
         self._interval = 1 / settings.failures_per_second  # seconds until a pair has another token
         self._address_interval = self._interval / settings.address_factor
         self._depth = settings.failures_at_once * self._interval  # seconds in which any empty bucket fills up
         self._entries = settings.throttle_entries
-        self._full_again: OrderedDict[Key, float] = OrderedDict()  # seconds on the clock; the longest unused first
+        self._full_again: OrderedDict[Key, float] = OrderedDict()  # seconds since we began; the longest unused first
 
     def take(self, subject: str, host: str) -> float:
         """Take a token for an attempt as `subject` from the address `host`.
 
         :returns: 0 if there was one, else the seconds until there will be; nothing is taken then.
         """
-        address, now = counted_address(host), self._clock.seconds()
+        address, now = counted_address(host), self._clock.seconds() - self._began
         wait = max(self._wait((address, None), now), self._wait((address, subject), now))
         if wait < ROUNDING:
             self._put_off((address, None), now)

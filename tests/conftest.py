@@ -2,10 +2,12 @@
 
 import json
 import os
+import resource
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,14 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBundle
 def bundle(make_bundle: MakeBundle) -> Bundle:
     """One node for all tests that leave it as it was. Its throttle is wide open: they all come from one address."""
     return make_bundle(failures_at_once=1_000_000, refusal_delay=0.05)
+
+
+@contextmanager
+def size_limit(most: int) -> Iterator[None]:
+    """No file that this process writes may grow beyond that many bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))

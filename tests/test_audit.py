@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import size_limit
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from twisted.logger import capturedLogs
@@ -223,6 +224,19 @@ def test_a_full_disk_is_reported_to_the_caller(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(LogFile, "write", write)
     with pytest.raises(OSError, match="No space left"):
         audit.record("accepted")
+
+
+def test_a_record_that_has_only_half_the_room_is_taken_back_and_reported(tmp_path: Path) -> None:
+    """Who isn't recorded isn't let in; and the next record mustn't stand on the same line."""
+    file = tmp_path / "audit.jsonl"
+    audit = Audit(str(file))
+    audit.record("refused", claimed="first")
+    before = file.read_text()
+    with size_limit(len(before) + 40), pytest.raises(OSError, match="No space left"):
+        audit.record("accepted", claimed="alice")
+    assert file.read_text() == before
+    audit.record("refused", claimed="last")
+    assert [json.loads(line)["claimed"] for line in file.read_text().splitlines()] == ["first", "last"]
 
 
 def test_the_audit_goes_to_no_log(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -17,7 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import CHOSEN, HERE, Bundle, MakeBundle
+from conftest import CHOSEN, HERE, Bundle, MakeBundle, size_limit
 from nacl.signing import SigningKey
 from wamp import ABORT, AUTHENTICATE, CALL, CHALLENGE, RESULT, WELCOME, Message, RawClient, pubkey
 
@@ -269,17 +268,6 @@ def test_of_a_killed_import_nothing_remains(path: Path) -> None:
 
 
 # Full
-
-
-@contextmanager
-def size_limit(most: int) -> Iterator[None]:
-    """No file that this process writes may grow beyond that many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_no_room_to_write(path: Path) -> None:

@@ -1,8 +1,11 @@
 """Does the node find whom it should, as they stand now, without waiting for slow things?"""
 
 import json
+import os
 import secrets
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import traceback
@@ -13,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import HERE
 from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred, ensureDeferred, gatherResults, maybeDeferred
@@ -306,7 +310,7 @@ def test_what_is_wrong_with_the_store_is_everybodys_trouble(loop: Loop, known: P
 def test_the_reactor_does_not_wait_and_the_queue_is_bounded(
     loop: Loop, known: Principals, store: database.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(principals, "LOOKUPS_WAITING", 4)
+    monkeypatch.setattr(principals, "QUESTIONS_WAITING", 4)
     store.execute("PRAGMA locking_mode = EXCLUSIVE")
     store.execute("BEGIN IMMEDIATE")
     store.execute("UPDATE principal SET role = 'other'")
@@ -318,6 +322,68 @@ def test_the_reactor_does_not_wait_and_the_queue_is_bounded(
     store.execute("COMMIT")
     store.close()
     assert {one.result(PATIENCE).role for one in asked[:4]} == {"other"}
+
+
+@only_sqlite
+def test_a_lookup_that_has_waited_for_too_long_is_given_up(
+    loop: Loop, known: Principals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(principals, "LONGEST_WAIT", -1.0)
+    with pytest.raises(Busy, match="too long"):
+        loop.ask(known.by_key, KEY)
+    monkeypatch.undo()
+    assert loop.ask(known.by_key, KEY)
+
+
+@only_sqlite
+def test_whatever_is_raised_the_threads_go_on(loop: Loop, known: Principals) -> None:
+    def question(connection: Any) -> None:
+        raise SystemExit
+
+    with pytest.raises(SystemExit):
+        loop.ask(known._lookups.ask, question)
+    assert loop.ask(known.by_key, KEY)
+
+
+@only_sqlite
+def test_closing_does_not_wait_for_the_queue(
+    loop: Loop, known: Principals, store: database.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each of the queue would wait for the lock: for a minute in all."""
+    monkeypatch.setattr(principals, "LONGEST_WAIT", PATIENCE)
+    store.execute("PRAGMA locking_mode = EXCLUSIVE")
+    store.execute("BEGIN IMMEDIATE")
+    asked = [loop.start(known.by_key, KEY) for _ in range(int(60 / database.BUSY))]
+    loop.ask(known.close)
+    store.execute("ROLLBACK")
+    assert {type(one.exception(PATIENCE)) for one in asked} == {StoreError, Busy}
+    with pytest.raises(Busy):
+        loop.ask(known.by_key, KEY)
+
+
+@only_sqlite
+def test_the_reactor_may_stop_while_lookups_are_under_way(path: str) -> None:
+    """A connection that is closed in the middle of a query would take the process down."""
+    script = """
+import sys
+from twisted.internet import reactor
+from principals import open_principals, _by_key
+known = open_principals(sys.argv[1])
+def again(nobody):
+    if nobody is None:  # and no failure: they are closed
+        known._lookups.ask(_by_key, "0" * 64).addBoth(again)
+def begin():
+    for _ in range(20):
+        again(None)
+    reactor.callLater(0.2, reactor.stop)
+reactor.callWhenRunning(begin)
+reactor.run()
+assert not any(thread.is_alive() for thread in known._lookups._threads)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(HERE)}
+    for _ in range(3):
+        command = [sys.executable, "-c", script, path]
+        subprocess.run(command, env=environment, check=True, timeout=PATIENCE, capture_output=True)
 
 
 # Chosen tickets: slow by design, and nobody else waits for them

@@ -65,6 +65,15 @@ def test_an_address_has_ten_times_as_many_whoever_it_claims_to_be() -> None:
     assert sum(tries.failures(f"user{number}", HERE, 5) for number in range(100, 200)) == 10
 
 
+@pytest.mark.parametrize("per_second", [0.1, 0.3, 1.0, 7.0])
+def test_the_numbers_are_exact_on_a_clock_that_counts_from_1970(per_second: float) -> None:
+    clock = Clock()
+    clock.advance(1_795_000_000.123456)
+    throttle = Throttle(clock, Settings(failures_per_second=per_second))
+    assert sum(throttle.take("alice", HERE) == 0 for _ in range(50)) == 10
+    assert sum(throttle.take(f"user{number}", HERE) == 0 for number in range(200)) == 90
+
+
 def test_somebody_else_at_another_address_is_not_locked_out() -> None:
     tries = Tries()
     for host in range(2, 200):
