@@ -9,31 +9,21 @@ import functools
 import hashlib
 import json
 import os
-import time
-from collections import deque
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from hmac import compare_digest
-from queue import SimpleQueue
-from threading import Thread
 from typing import Any, NamedTuple
 
 import nacl.exceptions
 import nacl.pwhash
-from twisted.enterprise import adbapi
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.failure import Failure
-from twisted.python.threadpool import ThreadPool
+from twisted.internet.defer import Deferred
 
 import database
+from threads import READERS, Hashing, Lookups, Pool
 
-READERS = 4  # threads for lookups in a database server, and for other questions; each has a connection
 HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 WAITING = 64  # Argon2id checks that may wait for one of these
-QUESTIONS_WAITING = 1000  # lookups, and other questions, that may wait for a thread
-LONGEST_WAIT = 2.0  # seconds that a lookup may wait for others; the query may take as long again (database.BUSY)
 AT_ONCE = 500  # ids in one query
 ACTIVE = "active"
 
@@ -81,13 +71,7 @@ class Point(NamedTuple):
     moment: float  # seconds since 1970, on the store's clock
 
 
-# Where the answer goes, when it was asked for (seconds, monotonic), the question, and what it is about.
-Lookup = tuple["Deferred[Any]", float, Any, tuple[Any, ...]]
 Changes = tuple[Point, list[tuple[str, str | None]]]
-
-
-class Busy(Exception):
-    """More is waiting to be looked up, or checked, than the queue holds."""
 
 
 class Principals:
@@ -102,10 +86,10 @@ class Principals:
         :raises database.StoreError: if it can't be opened; better now than at the first login.
         """
         database.connect(path).close()
-        self._pool = _Pool(database.__name__, path, cp_reactor=reactor, cp_min=1, cp_max=READERS)
+        self._pool = Pool(path, reactor)
         self._pool.start()
-        self._lookups = _Lookups(self._pool, reactor, READERS if database.is_url(path) else 1)
-        self._hashing = _Hashing(reactor)
+        self._lookups = Lookups(self._pool, reactor, READERS if database.is_url(path) else 1)
+        self._hashing = Hashing(reactor, HASHERS, WAITING)
         reactor.addSystemEventTrigger("before", "shutdown", self.close)  # adbapi closes the connections during it
 
     def close(self) -> None:
@@ -125,16 +109,16 @@ class Principals:
         With chosen tickets in the store, every "no" costs one Argon2id check, also for an authid that nobody has:
         otherwise the time it takes would tell a stranger which authids exist.
 
-        :raises Busy: if too many checks are waiting.
+        :raises threads.Busy: if too many checks are waiting.
         """
         found, chosen, decoy = await self._lookups.ask(_by_ticket, authid, ticket)
         if found:
             return found
         for candidate in chosen:
-            if await self._hashing.verify(candidate.verifier, ticket):
+            if await self._hashing.do(_verify_chosen, candidate.verifier, ticket):
                 return candidate
         if decoy:
-            await self._hashing.verify(DECOY, ticket)
+            await self._hashing.do(_verify_chosen, DECOY, ticket)
         return None
 
     def by_ids(self, credentials: Collection[str]) -> "Deferred[dict[str, Credential]]":
@@ -153,97 +137,6 @@ class Principals:
 def open_principals(path: str) -> Principals:
     """The one :class:`Principals` of the store at `path` in this process."""
     return Principals(path, reactor)
-
-
-class _Pool(adbapi.ConnectionPool):
-    """One connection for each thread, opened anew when the store at the path isn't the one it was opened on."""
-
-    unfinished = 0  # questions
-
-    def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
-        """What `question`, called with a connection and `args`, returns in a thread."""
-        if self.unfinished >= READERS + QUESTIONS_WAITING:
-            return fail(Busy("too many questions are waiting for the store"))
-        self.unfinished += 1
-        return self.runWithConnection(_with, question, *args).addBoth(self._finished)
-
-    def _finished(self, result: Any) -> Any:
-        self.unfinished -= 1
-        return result
-
-    def connect(self) -> Any:
-        known = self.connections.get(self.threadID())
-        if known is not None and known.is_stale():
-            self.disconnect(known)
-        return super().connect()
-
-
-def _with(connection: Any, question: Any, *args: Any) -> Any:
-    """Runs in a thread. A connection that failed once isn't used again."""
-    try:
-        with database.sentences(connection):
-            return question(connection, *args)
-    except BaseException:
-        connection.spoil()
-        raise
-
-
-class _Lookups:
-    """Answers lookups in threads that do nothing else. They take what waits and hand over what is answered without
-    ceremony: otherwise the way to a thread and back would cost several times what a lookup does."""
-
-    def __init__(self, pool: _Pool, reactor: Any, threads: int) -> None:
-        self._pool, self._reactor = pool, reactor
-        self._closed = False
-        self._waiting = 0
-        self._questions: SimpleQueue[Lookup | None] = SimpleQueue()
-        self._answers: deque[tuple[Deferred[Any], Any]] = deque()
-        self._called = False  # the reactor, to deliver them
-        self._threads = [Thread(target=self._work, name="lookups", daemon=True) for _ in range(threads)]
-        for thread in self._threads:
-            thread.start()
-
-    def close(self) -> None:
-        """Wait for the queries that are under way; nothing else is answered."""
-        self._closed = True
-        for _ in self._threads:
-            self._questions.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def ask(self, question: Any, *args: Any) -> "Deferred[Any]":
-        """What `question`, called with a connection and `args`, returns in a thread."""
-        if self._closed or self._waiting >= QUESTIONS_WAITING:
-            return fail(Busy("too many logins are waiting for the store"))
-        self._waiting += 1
-        answer: Deferred[Any] = Deferred()
-        self._questions.put((answer, time.monotonic(), question, args))
-        return answer
-
-    def _work(self) -> None:
-        """Runs in each of the threads."""
-        while lookup := self._questions.get():
-            self._answer(*lookup)
-            del lookup  # it may hold a ticket, and the next may be long in coming
-
-    def _answer(self, answer: "Deferred[Any]", asked: float, question: Any, args: tuple[Any, ...]) -> None:
-        try:
-            if self._closed or time.monotonic() - asked > LONGEST_WAIT:
-                raise Busy("the store keeps logins waiting for too long")
-            result = _with(self._pool.connect(), question, *args)
-        except BaseException:
-            result = Failure()
-        self._answers.append((answer, result))
-        if not self._called:
-            self._called = True
-            self._reactor.callFromThread(self._deliver)
-
-    def _deliver(self) -> None:
-        self._called = False
-        while self._answers:
-            answer, result = self._answers.popleft()
-            self._waiting -= 1
-            answer.callback(result)  # a Failure travels on as one
 
 
 def _by_key(connection: Any, pubkey: str) -> Credential | None:
@@ -303,25 +196,3 @@ def _verify_chosen(verifier: str, ticket: str) -> bool:
 
 
 DECOY = chosen_verifier(os.urandom(32).hex())  # opened by no ticket
-
-
-class _Hashing:
-    """Argon2id in threads of its own, so that it neither stalls the reactor nor delays the lookups."""
-
-    def __init__(self, reactor: Any) -> None:
-        self._reactor = reactor
-        self._threads = ThreadPool(minthreads=0, maxthreads=HASHERS, name="argon2id")
-        self._threads.start()
-        self._unfinished = 0
-
-    def close(self) -> None:
-        self._threads.stop()
-
-    async def verify(self, verifier: str, ticket: str) -> bool:
-        if self._unfinished >= HASHERS + WAITING:
-            raise Busy("too many chosen tickets are waiting to be checked")
-        self._unfinished += 1
-        try:
-            return await deferToThreadPool(self._reactor, self._threads, _verify_chosen, verifier, ticket)
-        finally:
-            self._unfinished -= 1
