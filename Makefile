@@ -71,7 +71,7 @@ bench: .venv/dev ## measure what it costs, in some ten minutes
 bench-quick: .venv/dev ## the same in a minute, more roughly
 	@python bench/run.py --quick
 
-bench-plots: .venv/dev ## draw the plots from the figures of the last run
+bench-plots: .venv/dev ## draw the plots of bench/results.json
 	@python bench/plots.py
 
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
@@ -84,7 +84,7 @@ lint: .venv/dev ## check style and types
 	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
 
 clean: ## remove what the other targets made
-	rm -rf .venv interop/.venv interop/node_modules .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
+	rm -rf bench/latest.json .venv interop/.venv interop/node_modules .keys/*.key .keys/*.pub .pytest_cache .mypy_cache .ruff_cache .hypothesis __pycache__ */__pycache__
 	find .crossbar -mindepth 1 ! -name 'config*.json' -delete
 
 # The demo's principals. An operator would type the same commands.

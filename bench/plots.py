@@ -1,4 +1,4 @@
-"""What does it look like? One picture for each table of the results, for the README.
+"""What does it look like? One picture for each table of a run, for the README.
 
 python bench/plots.py    # reads bench/results.json, writes bench/plots/*.svg
 """

@@ -1,6 +1,6 @@
 """What came out? Tables with medians and their spread, the bars that were set, and how both are shown and kept.
 
-python bench/report.py            # shows the figures of the last run again
+python bench/report.py            # shows the figures of results.json again
 python bench/report.py --brief    # only what was promised
 """
 

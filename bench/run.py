@@ -15,11 +15,12 @@ from pathlib import Path
 import click
 
 HERE = Path(__file__).parent
+LATEST = HERE / "latest.json"  # results.json is the run that README.md shows
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 from load import Load  # noqa: E402
 from nodes import BenchNode  # noqa: E402
-from report import RESULTS, keep  # noqa: E402
+from report import keep  # noqa: E402
 from tables import QUICK, TABLES, Bench, Effort, Kind  # noqa: E402
 
 
@@ -41,13 +42,11 @@ def start(kind: Kind) -> BenchNode:
 @click.command()
 @click.option("--quick", is_flag=True, help="Under a minute, with fewer turns and a smaller store.")
 @click.option("--only", type=click.Choice([table.__name__ for table in TABLES]), multiple=True, help="Only this table.")
-@click.option("--json", "file", type=click.Path(path_type=Path), help="Where to keep the results as JSON.")
-def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
+@click.option("--json", "file", default=LATEST, type=click.Path(path_type=Path), help="Where to keep the results.")
+def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
     """Measure what logins, the fence and revocation cost on this machine."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the nodes
     chosen = [table for table in TABLES if not only or table.__name__ in only]
-    if file is None and not quick and not only:
-        file = RESULTS
     done = []
     with ExitStack() as stack:
         running: dict[Kind, BenchNode] = {}
@@ -73,9 +72,8 @@ def main(quick: bool, only: tuple[str, ...], file: Path | None) -> None:
             progress("")
             table.show()
             done.append(table)
-    if file:
-        keep(file, done, quick)
-        click.echo(f"\nKept in {file}.")
+    keep(file, done, quick)
+    click.echo(f"\nKept in {file}.")
     if missed := [bar for table in done for bar in table.bars if not bar.is_met]:
         click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
 
