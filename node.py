@@ -170,6 +170,13 @@ def _answers(port: int, tls: bool, path: str) -> bool:
         return False
 
 
+def _run(command: tuple[str, ...]) -> int:
+    try:
+        return subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise NodeError(f"{command[0]} can't be run: {error.strerror}") from None
+
+
 @click.command(context_settings={"ignore_unknown_options": True})
 @click.option("--config", default="config.json", show_default=True, help="Which of the configurations in .crossbar.")
 @click.option(
@@ -187,7 +194,7 @@ def main(config: str, loglevel: str, command: tuple[str, ...]) -> None:
         click.echo("Starting the node ...")
         with Node(HERE / ".crossbar", config, loglevel=loglevel) as node:
             if command:
-                sys.exit(subprocess.run(command, check=False).returncode)
+                sys.exit(_run(command))
             click.echo("The node is ready. Ctrl-C stops it.")
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node gets it too, and ends by itself
             sys.exit(node.wait())

@@ -62,7 +62,10 @@ def plot(table: Table, file: Path) -> None:
 @click.option("--into", default=HERE / "plots", type=FILE, help="Where the pictures go.")
 def main(results: Path, into: Path) -> None:
     """Draw a picture of each table."""
-    into.mkdir(exist_ok=True)
+    try:
+        into.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{into}: {error.strerror}") from None
     with mpl.rc_context(STYLE):
         for table in load(results)[1]:
             plot(table, into / f"{table.key}.svg")

@@ -122,10 +122,16 @@ def _digits(value: float) -> int:
 
 
 def load(file: Path) -> tuple[dict[str, Any], list[Table]]:
-    """The circumstances of a run, and its tables."""
-    kept = json.loads(file.read_text())
-    tables = [Table.of_json(table) for table in kept.pop("tables")]
-    return kept, tables
+    """The circumstances of a run, and its tables.
+
+    :raises click.ClickException: if that isn't what the file holds.
+    """
+    try:
+        kept = json.loads(file.read_text())
+        tables = [Table.of_json(table) for table in kept.pop("tables")]
+        return {name: kept[name] for name in ("when", "processor", "cores", "python", *PACKAGES)}, tables
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        raise click.ClickException(f"{file} doesn't hold what bench/run.py keeps: run that first") from None
 
 
 def keep(file: Path, tables: Sequence[Table], quick: bool) -> None:

@@ -1,6 +1,6 @@
 """What does it cost, on this machine? Measures, shows tables, and keeps them as JSON.
 
-    python bench/run.py            # some nine minutes
+    python bench/run.py            # some ten minutes
     python bench/run.py --quick    # under a minute, with figures that are as rough
 
 The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
@@ -45,6 +45,8 @@ def start(kind: Kind) -> BenchNode:
 @click.option("--json", "file", default=LATEST, type=click.Path(path_type=Path), help="Where to keep the results.")
 def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
     """Measure what logins, the fence and revocation cost on this machine."""
+    if not file.parent.is_dir():
+        raise click.ClickException(f"{file.parent} isn't there: make it first, or give another --json")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the nodes
     chosen = [table for table in TABLES if not only or table.__name__ in only]
     done = []

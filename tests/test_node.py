@@ -165,6 +165,11 @@ def test_no_loglevel_at_which_the_router_writes_tickets(tmp_path: Path, monkeypa
     assert "'debug' is not one of" in result.output
 
 
+def test_a_command_that_cannot_be_run() -> None:
+    with pytest.raises(node.NodeError, match=r"^nosuchcommand can't be run: No such file or directory$"):
+        node._run(("nosuchcommand",))
+
+
 # -- what must not come up
 
 
