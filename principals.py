@@ -86,6 +86,7 @@ class Principals:
         :raises database.StoreError: if it can't be opened; better now than at the first login.
         """
         database.connect(path).close()
+        self._decoy = decoy()
         self._pool = Pool(path, reactor)
         self._pool.start()
         self._lookups = Lookups(self._pool, reactor, READERS if database.is_url(path) else 1)
@@ -118,7 +119,7 @@ class Principals:
             if await self._hashing.do(_verify_chosen, candidate.verifier, ticket):
                 return candidate
         if decoy:
-            await self._hashing.do(_verify_chosen, DECOY, ticket)
+            await self._hashing.do(_verify_chosen, self._decoy, ticket)
         return None
 
     def by_ids(self, credentials: Collection[str]) -> "Deferred[dict[str, Credential]]":
@@ -188,11 +189,14 @@ def chosen_verifier(ticket: str) -> str:
     ).decode()
 
 
+@functools.cache
+def decoy() -> str:
+    """A verifier of a chosen ticket, opened by none: to check it costs as much as to check a real one."""
+    return chosen_verifier(os.urandom(32).hex())
+
+
 def _verify_chosen(verifier: str, ticket: str) -> bool:
     try:
         return bool(nacl.pwhash.verify(verifier.encode(), ticket.encode()))
     except nacl.exceptions.InvalidkeyError:
         return False
-
-
-DECOY = chosen_verifier(os.urandom(32).hex())  # opened by no ticket

@@ -1,5 +1,6 @@
 """A real node for the tests: booted on a free port of the loopback interface, with a store of its own."""
 
+import functools
 import json
 import os
 import resource
@@ -7,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ import trustme
 from hypothesis import settings
 from nacl.signing import SigningKey
 
+import database
+import registry
 from node import Node
+from principals import chosen_verifier
 
+chosen_once = functools.cache(chosen_verifier)
 HERE = Path(__file__).parent.parent
 CHOSEN, WRONG = "secret123", "wrongpassword"
 
@@ -127,16 +132,26 @@ class Bundle:
 
     def add_principals(self) -> None:
         """The demo's principals, as the Makefile adds them."""
-        self.manage("add", "client1", "--realm", "realm1", "--role", "frontend")
-        self.manage("ticket", "client1", "--from-env", "MYTICKET", env={**os.environ, "MYTICKET": CHOSEN})
-        self.manage("add", "client01@example.com", "--realm", "devices", "--role", "device", "--extra", '{"foo": 23}')
-        self.manage("key", "client01@example.com", bytes(self.device.verify_key).hex())
+        demo: tuple[tuple[Any, ...], ...] = (
+            ("client1", "realm1", "frontend", {}, "chosen", chosen_once(CHOSEN)),
+            ("client01@example.com", "devices", "device", {"foo": 23}, "key", bytes(self.device.verify_key).hex()),
+        )
+        database.create(str(self.store))
+        with closing(database.connect(str(self.store))) as store:
+            registry.load(store, [_line(*principal) for principal in demo])
 
     def device_key_file(self) -> Path:
         """The device's private key, as a file for client.py."""
         file = self.directory / "device.key"
         file.write_bytes(bytes(self.device))
         return file
+
+
+def _line(authid: str, realm: str, role: str, extra: dict[str, Any], kind: str, verifier: str) -> bytes:
+    """A principal with one credential, as ``manage.py export`` writes it."""
+    credentials = [{"kind": kind, "verifier": verifier}]
+    principal = {"authid": authid, "realm": realm, "role": role, "extra": extra, "credentials": credentials}
+    return json.dumps(principal).encode()
 
 
 MakeBundle = Callable[..., Bundle]

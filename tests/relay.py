@@ -9,7 +9,7 @@ import ssl
 import threading
 from typing import Any
 
-from wamp import CALL, CHALLENGE, WELCOME, Message, RawClient
+from wamp import CALL, CHALLENGE, WELCOME, Message, RawClient, TurnTaking
 from websockets.sync.server import ServerConnection, serve
 
 
@@ -24,6 +24,7 @@ class Relay:
         :param strip: take the client's wish for channel binding out of its HELLO.
         """
         self._node, self._trust, self._strip = node, trust, strip
+        certificate.sslsocket_class = TurnTaking
         options: dict[str, Any] = {"ssl": certificate, "subprotocols": ["wamp.2.json"], "close_timeout": 1}
         self._server = serve(self._pass_on, "127.0.0.1", 0, **options)
         self._thread = threading.Thread(target=self._server.serve_forever)

@@ -180,7 +180,7 @@ CASES = {
     "good key, called as a function": Case("--key {good} --url {ws-function}", 0),
     "key with realm and authid": Case("--key {good} --url {ws} --realm devices --authid client01@example.com", 0),
     "unknown key": Case("--key {unknown} --url {ws}", 1, REFUSED_KEY),
-    "OpenSSH key": Case("--key {openssh} --url {other}", 0),
+    "OpenSSH key": Case("--key {openssh} --url {ws}", 0),
     "channel binding without TLS": Case(
         "--key {good} --url {ws} --channel-binding tls-unique", 1, "Refused: wamp.error.not_authorized."
     ),
@@ -198,15 +198,13 @@ CASES = {
         1,
         "Expected com.example.invalid_ticket, but the session ended with wamp.close.normal.",
     ),
-    "no refusal expected": Case("register --url {other} --expect wamp.close.normal", 1, "Expected", MADE + "register"),
+    "no refusal expected": Case("register --url {ws} --expect wamp.close.normal", 1, "Expected", MADE + "register"),
     # with a role whose permissions are others than the demo's
-    "role that may register": Case(
-        "register --url {other}", 1, "registration should have been denied", MADE + "register"
-    ),
+    "role that may register": Case("register --url {ws}", 1, "registration should have been denied", MADE + "register"),
     "role that may publish": Case(
-        "publish --url {other}", 1, "publication to topic com.foobar.topic2 should have been denied", MADE + "publish"
+        "publish --url {ws}", 1, "publication to topic com.foobar.topic2 should have been denied", MADE + "publish"
     ),
-    "role that may nothing": Case("nothing --url {other}", 1, "not authorized to call", MADE + "nothing"),
+    "role that may nothing": Case("nothing --url {ws}", 1, "not authorized to call", MADE + "nothing"),
 }
 # These don't get as far as the router, and so needn't be processes.
 HOPELESS = {
@@ -309,48 +307,52 @@ def useless_routers() -> Iterator[dict[str, str]]:
         server.shutdown()
 
 
-def allow_other_roles(bundle: Bundle, ssh: Ed25519PrivateKey) -> None:
-    """Roles like the demo's frontend, but for one permission; and principals who have them."""
+OTHER_ROLES: dict[str, list[dict[str, Any]]] = {  # like the demo's frontend, but for one permission
+    "register": [{"uri": "com.example.mul2", "allow": {"register": True}}],
+    "publish": [{"uri": "com.foobar.topic2", "allow": {"publish": True}}],
+    "nothing": [],
+}
+
+
+@pytest.fixture(scope="module")
+def ssh() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
+@pytest.fixture(scope="module")
+def bundle(make_bundle: MakeBundle, ssh: Ed25519PrivateKey) -> Iterator[Bundle]:
+    """A node that knows some more roles than the demo's, and a principal for each; and one with an SSH key."""
+    bundle = make_bundle(start=False, failures_at_once=1_000_000, refusal_delay=0.05)
     file = bundle.directory / bundle.config
     config = json.loads(file.read_text())
     roles = next(realm["roles"] for realm in config["workers"][0]["realms"] if realm["name"] == "realm1")
     rules = next(role["permissions"] for role in roles if role["name"] == "frontend")
-    permissions = {
-        "register": [*rules, {"uri": "com.example.mul2", "allow": {"register": True}}],
-        "publish": [*rules, {"uri": "com.foobar.topic2", "allow": {"publish": True}}],
-        "nothing": [],
-    }
-    roles.extend({"name": name, "permissions": allowed} for name, allowed in permissions.items())
+    roles += ({"name": name, "permissions": own and [*rules, *own]} for name, own in OTHER_ROLES.items())
     file.write_text(json.dumps(config))
     with closing(database.connect(str(bundle.store))) as store:
-        for name in permissions:
+        for name in OTHER_ROLES:
             registry.add(store, {"authid": name, "realm": "realm1", "role": name})
             registry.add_credential(store, name, {"kind": "ticket", "verifier": ticket_digest(MADE + name)})
         registry.add(store, {"authid": "ssh", "realm": "devices", "role": "device"})
     bundle.manage("key", "ssh", ssh.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode())
+    node = bundle.start()
+    yield bundle
+    node.stop()
 
 
 @pytest.fixture(scope="module")
 def places(
-    bundle: Bundle, make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory
+    bundle: Bundle, ssh: Ed25519PrivateKey, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[str, str]]:
     """URLs and key files by name."""
-    ssh = Ed25519PrivateKey.generate()
-    other = make_bundle(start=False)
-    allow_other_roles(other, ssh)
     own = {
         "ws": bundle.url,
         "ws-function": bundle.function_url,
         "web": bundle.url.removesuffix("ws"),
         "tls": bundle.url.replace("ws:", "wss:", 1),
-        "other": other.url,
     }
-    node = other.start()
-    try:
-        with useless_routers() as useless:
-            yield own | useless | keys(tmp_path_factory.mktemp("keys"), bundle.device, ssh)
-    finally:
-        node.stop()
+    with useless_routers() as useless:
+        yield own | useless | keys(tmp_path_factory.mktemp("keys"), bundle.device, ssh)
 
 
 @pytest.fixture(scope="module")

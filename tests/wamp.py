@@ -2,6 +2,9 @@
 
 import json
 import secrets
+import select
+import ssl
+from threading import Lock
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -16,10 +19,42 @@ PATIENCE = 15.0  # seconds to wait for a message; the deadline of the guard is 5
 Message = list[Any]
 
 
+class TurnTaking(ssl.SSLSocket):
+    """A TLS connection that is read in one thread and written in another, as the WebSocket library does it. Python
+    before 3.13 lets both into OpenSSL at once, which every now and then garbles what they say."""
+
+    _turn: Lock
+
+    def __new__(cls, *args: Any, **options: Any) -> "TurnTaking":
+        self = super().__new__(cls, *args, **options)
+        self._turn = Lock()
+        return self
+
+    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
+        timeout = self.gettimeout()
+        while True:
+            with self._turn:
+                self.settimeout(0)
+                try:
+                    return super().recv(size, flags)
+                except ssl.SSLWantReadError:
+                    pass  # nothing yet, or nothing that concerns us, such as a session ticket
+                finally:
+                    self.settimeout(timeout)
+            if not select.select([self], [], [], timeout)[0]:
+                raise TimeoutError
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        with self._turn:
+            super().sendall(data, flags)
+
+
 class RawClient:
     """One WebSocket connection that carries WAMP messages in JSON. A context manager."""
 
     def __init__(self, url: str, **options: Any) -> None:
+        if "ssl" in options:
+            options["ssl"].sslsocket_class = TurnTaking
         self._connection: ClientConnection = connect(url, subprotocols=["wamp.2.json"], proxy=None, **options)  # type: ignore[list-item]
         self.session: int | None = None
 
