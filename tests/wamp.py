@@ -4,7 +4,7 @@ import json
 import secrets
 import select
 import ssl
-from threading import Lock
+from threading import RLock
 from typing import Any
 
 from nacl.signing import SigningKey
@@ -23,17 +23,25 @@ class TurnTaking(ssl.SSLSocket):
     """A TLS connection that is read in one thread and written in another, as the WebSocket library does it. Python
     before 3.13 lets both into OpenSSL at once, which every now and then garbles what they say."""
 
-    _turn: Lock
+    _turn: Any
 
     def __new__(cls, *args: Any, **options: Any) -> "TurnTaking":
         self = super().__new__(cls, *args, **options)
-        self._turn = Lock()
+        self._turn = RLock()
         return self
 
+    def settimeout(self, value: float | None) -> None:
+        with self._turn:
+            super().settimeout(value)
+
+    def sendall(self, data: Any, flags: int = 0) -> None:
+        with self._turn:
+            super().sendall(data, flags)
+
     def recv(self, size: int = 1024, flags: int = 0) -> bytes:
-        timeout = self.gettimeout()
         while True:
             with self._turn:
+                timeout = self.gettimeout()
                 self.settimeout(0)
                 try:
                     return super().recv(size, flags)
@@ -43,10 +51,6 @@ class TurnTaking(ssl.SSLSocket):
                     self.settimeout(timeout)
             if not select.select([self], [], [], timeout)[0]:
                 raise TimeoutError
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        with self._turn:
-            super().sendall(data, flags)
 
 
 class RawClient:
