@@ -9,7 +9,8 @@ import ssl
 import threading
 from typing import Any
 
-from wamp import CALL, CHALLENGE, WELCOME, Message, RawClient, TurnTaking
+from turns import TurnTaking
+from wamp import CALL, CHALLENGE, WELCOME, Message, RawClient
 from websockets.sync.server import ServerConnection, serve
 
 

@@ -743,7 +743,7 @@ def keeper(fenced: Bundle) -> Iterator[Keeper]:
 
 
 class Load:
-    """A client that publishes without pause, and remembers what came of it."""
+    """A client that publishes all the time, and remembers what came of it."""
 
     def __init__(self, person: Person) -> None:
         self._client = person.client()
@@ -753,7 +753,7 @@ class Load:
         self.last = "none yet"
 
     def _run(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(0.01):
             self.last = error(publish(self._client))  # a GOODBYE would end this thread with an error
             self.outcomes[self.last] = self.outcomes.get(self.last, 0) + 1
 

@@ -15,11 +15,13 @@ from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from click.testing import CliRunner, Result
 from conftest import HERE, Bundle, MakeBundle
 from nacl.signing import SigningKey
 from wamp import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
 
 import database
+import manage as operator
 import principals
 import registry
 from principals import Point, ticket_digest
@@ -129,8 +131,8 @@ def test_a_database_without_our_tables_is_no_store(postgresql: "Server") -> None
     try:
         with pytest.raises(database.StoreError, match=r"holds no principals; `python manage\.py add` makes the tables"):
             database.connect(url)
-        assert manage(url, "list").returncode == 1
-        assert manage(url, "add", "alice", "--realm", "realm1", "--role", "frontend").returncode == 0
+        assert manage(url, "list").exit_code == 1
+        assert manage(url, "add", "alice", "--realm", "realm1", "--role", "frontend").exit_code == 0
         assert json.loads(manage(url, "list", "--json").stdout)["authid"] == "alice"
     finally:
         postgresql.drop(url)
@@ -233,10 +235,9 @@ def test_a_writer_that_waits_too_long_is_told_so_and_may_try_again(shared: str) 
         assert registry.show(one, "alice")["authid"] == "alice"
 
 
-def manage(where: str, *args: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run manage.py on a store, as an operator would."""
-    command = [sys.executable, str(HERE / "manage.py"), "--database", where, *args]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, **options)
+def manage(where: str, *args: str, **options: Any) -> Result:
+    """Do what manage.py does on a store."""
+    return CliRunner().invoke(operator.main, ["--database", where, *args], **options)
 
 
 def test_export_moves_a_store_from_one_engine_to_the_other_and_back(url: str, tmp_path: Any) -> None:
@@ -257,10 +258,12 @@ def test_export_moves_a_store_from_one_engine_to_the_other_and_back(url: str, tm
     texts = []
     for source, target in (first, url), (url, second), (second, None):
         exported = manage(source, "export")
-        assert exported.returncode == 0
+        assert exported.exit_code == 0
         texts.append(exported.stdout)
         if target:
-            assert manage(target, "import", "-", input=exported.stdout).stderr == "5 principals were imported.\n"
+            file = tmp_path / "principals.jsonl"
+            file.write_text(exported.stdout)
+            assert manage(target, "import", str(file)).stderr == "5 principals were imported.\n"
     assert texts[0].count("\n") == 5
     assert texts[0] == texts[1] == texts[2]
 
@@ -282,7 +285,7 @@ class Two:
     def add(self) -> tuple[str, str]:
         """A principal, added with the command line: its authid and its ticket."""
         authid = f"person-{secrets.token_hex(4)}"
-        assert manage(self.url, "add", authid, "--realm", "realm1", "--role", "frontend").returncode == 0
+        assert manage(self.url, "add", authid, "--realm", "realm1", "--role", "frontend").exit_code == 0
         return authid, manage(self.url, "ticket", authid).stdout.strip()
 
     def logins(self, authid: str, ticket: str) -> list[Message]:
@@ -327,7 +330,7 @@ def test_revoked_once_out_of_both_within_a_second(two: Two) -> None:
     authid, ticket = two.add()
     with RawClient(two.nodes[0].url) as one, RawClient(two.nodes[1].url) as other:
         assert one.login_ticket(authid, ticket)[0] == other.login_ticket(authid, ticket)[0] == WELCOME
-        assert manage(two.url, "revoke", authid, "--yes").returncode == 0
+        assert manage(two.url, "revoke", authid, "--yes").exit_code == 0
         done = time.time()
         for client in one, other:
             assert client.receive()[::2] == [GOODBYE, "com.example.revoked"]
@@ -348,7 +351,7 @@ def test_the_server_goes_and_comes_back(two: Two, postgresql: "Server") -> None:
             postgresql.start()
         wait_for(lambda: two.welcome(authid, ticket))
         assert all(two.welcome(authid, ticket) for _ in range(5))  # and it stays well
-        assert manage(two.url, "revoke", authid, "--yes").returncode == 0
+        assert manage(two.url, "revoke", authid, "--yes").exit_code == 0
         for client in one, other:  # who was there before is watched again
             assert client.receive()[::2] == [GOODBYE, "com.example.revoked"]
     assert [(node.directory / "node.pid").read_text() for node in two.nodes] == pids

@@ -411,7 +411,7 @@ KINDS = ("good ticket", "bad ticket", "good key", "bad signature")
 
 @dataclass
 class Load:
-    """Logins without a pause from four addresses: with a good ticket, a bad one, a good key and a bad signature."""
+    """Logins all the time, from four addresses: with a good ticket, a bad one, a good key and a bad signature."""
 
     bundle: Bundle
     answers: list[tuple[str, str, float]] = field(default_factory=list)  # kind, outcome, seconds
@@ -439,7 +439,7 @@ class Load:
 
     def _run(self, kind: str, login: Callable[[RawClient], Message]) -> None:
         number = 0
-        while not self.stop.is_set():
+        while not self.stop.wait(0.02):
             number += 1
             started = time.monotonic()
             try:

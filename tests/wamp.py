@@ -2,12 +2,10 @@
 
 import json
 import secrets
-import select
-import ssl
-from threading import RLock
 from typing import Any
 
 from nacl.signing import SigningKey
+from turns import TurnTaking
 from websockets.sync.client import ClientConnection, connect
 
 HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE = 1, 2, 3, 4, 5, 6
@@ -17,40 +15,6 @@ ROLES: dict[str, Any] = {"caller": {}, "callee": {}, "publisher": {}, "subscribe
 PATIENCE = 15.0  # seconds to wait for a message; the deadline of the guard is 5
 
 Message = list[Any]
-
-
-class TurnTaking(ssl.SSLSocket):
-    """A TLS connection that is read in one thread and written in another, as the WebSocket library does it. Python
-    before 3.13 lets both into OpenSSL at once, which every now and then garbles what they say."""
-
-    _turn: Any
-
-    def __new__(cls, *args: Any, **options: Any) -> "TurnTaking":
-        self = super().__new__(cls, *args, **options)
-        self._turn = RLock()
-        return self
-
-    def settimeout(self, value: float | None) -> None:
-        with self._turn:
-            super().settimeout(value)
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        with self._turn:
-            super().sendall(data, flags)
-
-    def recv(self, size: int = 1024, flags: int = 0) -> bytes:
-        while True:
-            with self._turn:
-                timeout = self.gettimeout()
-                self.settimeout(0)
-                try:
-                    return super().recv(size, flags)
-                except ssl.SSLWantReadError:
-                    pass  # nothing yet, or nothing that concerns us, such as a session ticket
-                finally:
-                    self.settimeout(timeout)
-            if not select.select([self], [], [], timeout)[0]:
-                raise TimeoutError
 
 
 class RawClient:
