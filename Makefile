@@ -60,7 +60,7 @@ certs: $(CERTS) ## make a development CA and a certificate for localhost
 keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
 
 test: .venv/dev $(STORE) lint ## run all the tests
-	@pytest --numprocesses 4 --dist loadfile
+	@pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 interop: interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/test_interop.py
