@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from click.testing import CliRunner
 from conftest import CHOSEN, HERE, Bundle, MakeBundle
@@ -71,14 +72,14 @@ def run_node(bundle: Bundle, *args: str) -> "subprocess.Popen[str]":
     )
 
 
-def until_ready(process: "subprocess.Popen[str]") -> list[str]:
-    """Read what it writes up to the line that says that it's ready."""
+def until(line: str, process: "subprocess.Popen[str]") -> list[str]:
+    """Read what it writes up to that line."""
     assert process.stdout is not None
     lines: list[str] = []
-    while READY not in lines:
-        line = process.stdout.readline()
-        assert line, lines
-        lines.append(line.rstrip())
+    while line not in lines:
+        written = process.stdout.readline()
+        assert written, lines
+        lines.append(written.rstrip())
     return lines
 
 
@@ -99,24 +100,35 @@ def test_a_node_for_as_long_as_a_command_takes(tmp_path: Path) -> None:
     assert nothing_unexpected(lines)
 
 
-@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
-def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> None:
-    """Ctrl-C reaches the whole terminal; SIGTERM (from a service manager, or ``timeout``) only node.py itself."""
+def test_a_node_until_it_is_stopped(tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole terminal."""
     bundle = empty_bundle(tmp_path)
     process = run_node(bundle)
     try:
-        lines = until_ready(process)
+        lines = until(READY, process)
         second = run_node(bundle)
         output, _ = second.communicate(timeout=BOOT)
         assert (second.returncode, output.count("\n")) == (1, 2)
         assert re.search(r"^Error: A node is running already \(process \d+\): stop it with Ctrl-C", output, re.M)
-        os.kill(-process.pid if ending == signal.SIGINT else process.pid, ending)
+        os.killpg(process.pid, signal.SIGINT)
         output, _ = process.communicate(timeout=BOOT)
         assert not listens(bundle.port)
         assert nothing_unexpected(lines + output.splitlines())
     finally:
         if listens(bundle.port):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+def test_a_node_that_is_stopped_while_it_starts(tmp_path: Path) -> None:
+    """SIGTERM (from a service manager, or ``timeout``) reaches only node.py itself."""
+    process = run_node(empty_bundle(tmp_path))
+    until(STARTING, process)
+    while not any("start" in child.cmdline() for child in psutil.Process(process.pid).children()):
+        time.sleep(0.01)
+    process.terminate()
+    output, _ = process.communicate(timeout=BOOT)  # until the last of its processes has ended
+    assert process.returncode == 128 + signal.SIGTERM
+    assert nothing_unexpected(output.splitlines())
 
 
 def test_a_node_that_runs_already(deaf: Bundle) -> None:
