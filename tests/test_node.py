@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner
 from conftest import CHOSEN, HERE, Bundle, MakeBundle
