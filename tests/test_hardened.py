@@ -26,6 +26,7 @@ from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, load_pem_x509_certificate
 from nacl.signing import SigningKey
 from relay import Relay
+from turns import trust
 from wamp import (
     ABORT,
     AUTHENTICATE,
@@ -87,14 +88,9 @@ def add_porter(bundle: Bundle) -> None:
         registry.add_credential(store, "porter", {"kind": "key", "verifier": pubkey(PORTER)})
 
 
-def trust(bundle: Bundle) -> ssl.SSLContext:
-    """Believe in the node's authority only."""
-    return ssl.create_default_context(cafile=str(bundle.ca))
-
-
 def at(bundle: Bundle) -> RawClient:
     """A client at the TLS door."""
-    return RawClient(bundle.tls_url, ssl=trust(bundle))
+    return RawClient(bundle.tls_url, ssl=trust(bundle.ca))
 
 
 def channel_id(client: RawClient) -> bytes:
@@ -124,7 +120,7 @@ def test_tls_1_3_is_spoken(hardened: Bundle) -> None:
 
 
 def test_nothing_older_is_spoken(hardened: Bundle) -> None:
-    context = trust(hardened)
+    context = trust(hardened.ca)
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with pytest.raises(ssl.SSLError):
         RawClient(hardened.tls_url, ssl=context)
@@ -132,7 +128,7 @@ def test_nothing_older_is_spoken(hardened: Bundle) -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
 def test_the_certificate_is_for_each_name_of_the_door(hardened: Bundle, host: str) -> None:
-    with RawClient(f"wss://{host}:{hardened.tls_port}/ws", ssl=trust(hardened)) as client:
+    with RawClient(f"wss://{host}:{hardened.tls_port}/ws", ssl=trust(hardened.ca)) as client:
         assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
 
 
@@ -250,14 +246,12 @@ def relay(bundle: Bundle, strip: bool = False) -> Iterator[Relay]:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(context)
     authority.cert_pem.write_to_path(str(bundle.directory / "middle.pem"))
-    with Relay(context, bundle.tls_url, trust(bundle), strip) as running:
+    with Relay(context, bundle.tls_url, trust(bundle.ca), strip) as running:
         yield running
 
 
 def victim(bundle: Bundle, middle: Relay) -> RawClient:
-    return RawClient(
-        middle.url, close_timeout=1, ssl=ssl.create_default_context(cafile=bundle.directory / "middle.pem")
-    )
+    return RawClient(middle.url, close_timeout=1, ssl=trust(bundle.directory / "middle.pem"))
 
 
 def test_without_binding_a_relay_gets_in(narrow: Bundle) -> None:
@@ -452,7 +446,7 @@ def test_so_many_connections_and_no_more(narrow: Bundle) -> None:
         for _ in range(FEW):
             client = stack.enter_context(at(narrow))
         with pytest.raises((OSError, EOFError)):
-            RawClient(narrow.tls_url, ssl=trust(narrow), open_timeout=PATIENCE)
+            RawClient(narrow.tls_url, ssl=trust(narrow.ca), open_timeout=PATIENCE)
         assert client.login_ticket("client1", CHOSEN)[0] == WELCOME  # those inside don't suffer
     wait_for(lambda: can_connect(narrow))
 
@@ -483,14 +477,14 @@ SILENCE = {
 def test_a_handshake_that_does_not_go_on_is_given_up(narrow: Bundle, when: str) -> None:
     tls, said = SILENCE[when]
     with socket.create_connection(("127.0.0.1", narrow.tls_port), timeout=PATIENCE) as plain:
-        connection = trust(narrow).wrap_socket(plain, server_hostname="localhost") if tls else plain
+        connection = trust(narrow.ca).wrap_socket(plain, server_hostname="localhost") if tls else plain
         connection.sendall(said)
         assert hung_up(connection)
 
 
 def test_a_client_that_does_not_answer_pings_is_given_up(narrow: Bundle) -> None:
     with socket.create_connection(("127.0.0.1", narrow.tls_port), timeout=PATIENCE) as plain:
-        connection = trust(narrow).wrap_socket(plain, server_hostname="localhost")
+        connection = trust(narrow.ca).wrap_socket(plain, server_hostname="localhost")
         connection.sendall(upgrade("/ws"))
         assert connection.recv(12) == b"HTTP/1.1 101"
         assert hung_up(connection)
@@ -566,7 +560,7 @@ def test_the_own_page_and_programs_are_not(hardened: Bundle, tls: bool, origin: 
 
 def open_from(bundle: Bundle, tls: bool, origin: Any) -> RawClient:
     if tls:
-        return RawClient(bundle.tls_url, ssl=trust(bundle), origin=origin)
+        return RawClient(bundle.tls_url, ssl=trust(bundle.ca), origin=origin)
     return RawClient(bundle.url, origin=origin)
 
 
@@ -586,7 +580,7 @@ def get(bundle: Bundle, tls: bool, path: str) -> bytes:
     with ExitStack() as stack:
         connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=PATIENCE))
         if tls:
-            connection = stack.enter_context(trust(bundle).wrap_socket(connection, server_hostname="localhost"))
+            connection = stack.enter_context(trust(bundle.ca).wrap_socket(connection, server_hostname="localhost"))
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
         answer = b""
         while part := connection.recv(4096):

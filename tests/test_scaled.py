@@ -8,7 +8,6 @@ import json
 import os
 import secrets
 import signal
-import ssl
 import subprocess
 import threading
 import time
@@ -24,6 +23,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle
 from nacl.signing import SigningKey
+from turns import trust
 from wamp import (
     ABORT,
     CALL,
@@ -157,7 +157,7 @@ class Person:
 @contextmanager
 def knock(bundle: Bundle, address: str = OURS, tls: bool = False) -> Iterator[RawClient]:
     """A connection that comes from a loopback address of our choice."""
-    options = {"ssl": ssl.create_default_context(cafile=str(bundle.ca))} if tls else {}
+    options = {"ssl": trust(bundle.ca)} if tls else {}
     with RawClient(bundle.tls_url if tls else bundle.url, source_address=(address, 0), **options) as client:
         yield client
 

@@ -1,11 +1,12 @@
 """Why does a TLS connection of the tests take turns?
 
-The WebSocket library reads it in one thread and writes it in another. Python before 3.13 lets both into OpenSSL at
-once, which every now and then garbles what is said right after the handshake, when session tickets come in.
+The WebSocket library reads it in one thread and writes it in another. Python lets both into OpenSSL at once (seen with
+3.11), which every now and then garbles what is said right after the handshake, when session tickets come in.
 """
 
 import select
 import ssl
+from pathlib import Path
 from threading import RLock
 from typing import Any
 
@@ -41,3 +42,10 @@ class TurnTaking(ssl.SSLSocket):
                     self.settimeout(timeout)
             if not select.select([self], [], [], timeout)[0]:
                 raise TimeoutError
+
+
+def trust(authority: Path) -> ssl.SSLContext:
+    """Believe in this certificate authority only, and take turns."""
+    context = ssl.create_default_context(cafile=authority)
+    context.sslsocket_class = TurnTaking
+    return context

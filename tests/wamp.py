@@ -5,7 +5,6 @@ import secrets
 from typing import Any
 
 from nacl.signing import SigningKey
-from turns import TurnTaking
 from websockets.sync.client import ClientConnection, connect
 
 HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE = 1, 2, 3, 4, 5, 6
@@ -21,8 +20,6 @@ class RawClient:
     """One WebSocket connection that carries WAMP messages in JSON. A context manager."""
 
     def __init__(self, url: str, **options: Any) -> None:
-        if "ssl" in options:
-            options["ssl"].sslsocket_class = TurnTaking
         self._connection: ClientConnection = connect(url, subprotocols=["wamp.2.json"], proxy=None, **options)  # type: ignore[list-item]
         self.session: int | None = None
 
