@@ -52,6 +52,7 @@ from websockets.exceptions import ConnectionClosed
 import authorizer
 import database
 import registry
+from node import NodeError
 from principals import ACTIVE, Credential, Point, ticket_digest
 
 PROMISE = 1.0  # seconds in which who is revoked is out
@@ -821,13 +822,25 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("name", BAD)
 def test_rules_are_checked_before_the_component_starts(name: str) -> None:
-    """By what the router asks first; that a "no" stops the node is shown in test_node.py."""
     with pytest.raises((ValueError, InvalidConfigException), match=r"\w"):
         authorizer.Authorizer.check_config(Personality, {**BAD[name], "cbdir": "/"})
 
 
 def test_good_rules_are_good() -> None:
     authorizer.Authorizer.check_config(Personality, {"roles": {"frontend": RULES, "device": []}, "cbdir": "/"})
+
+
+def test_a_node_with_an_ill_formed_rule_does_not_start(make_bundle: MakeBundle) -> None:
+    def misspell(config: dict[str, Any]) -> None:
+        (keeper, *_) = (one for one in config["workers"][0]["components"] if "roles" in one.get("extra", {}))
+        keeper["extra"]["roles"]["frontend"][0]["alow"] = {"call": True}
+
+    bundle = make_bundle("config-hardened.json", start=False)
+    change(bundle, misspell)
+    with pytest.raises(NodeError):
+        bundle.start().stop()
+    assert "invalid router component extra configuration" in bundle.log
+    assert "alow" in bundle.log
 
 
 # -- without a node

@@ -666,7 +666,7 @@ def test_messages_over_the_unix_socket_have_a_limit(raw: RawSocket) -> None:
 
 
 def test_what_others_can_read_stops_the_node(make_bundle: MakeBundle, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The router asks the component before it starts it; that a "no" stops the node is shown in test_node.py."""
+    """The router asks the component before it starts it; that a "no" stops the node is shown in test_authorizer.py."""
     bundle = make_bundle("config-hardened.json", start=False)
     monkeypatch.chdir(bundle.directory)
     config = json.loads((bundle.directory / bundle.config).read_text())

@@ -100,8 +100,9 @@ def test_a_node_for_as_long_as_a_command_takes(tmp_path: Path) -> None:
     assert nothing_unexpected(lines)
 
 
-def test_a_node_until_it_is_stopped(tmp_path: Path) -> None:
-    """Ctrl-C reaches the whole terminal."""
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> None:
+    """Ctrl-C reaches the whole terminal; SIGTERM (from a service manager, or ``timeout``) only node.py itself."""
     bundle = empty_bundle(tmp_path)
     process = run_node(bundle)
     try:
@@ -110,7 +111,7 @@ def test_a_node_until_it_is_stopped(tmp_path: Path) -> None:
         output, _ = second.communicate(timeout=BOOT)
         assert (second.returncode, output.count("\n")) == (1, 2)
         assert re.search(r"^Error: A node is running already \(process \d+\): stop it with Ctrl-C", output, re.M)
-        os.killpg(process.pid, signal.SIGINT)
+        os.kill(-process.pid if ending == signal.SIGINT else process.pid, ending)
         output, _ = process.communicate(timeout=BOOT)
         assert not listens(bundle.port)
         assert nothing_unexpected(lines + output.splitlines())
@@ -120,10 +121,11 @@ def test_a_node_until_it_is_stopped(tmp_path: Path) -> None:
 
 
 def test_a_node_that_is_stopped_while_it_starts(tmp_path: Path) -> None:
-    """SIGTERM (from a service manager, or ``timeout``) reaches only node.py itself."""
     process = run_node(empty_bundle(tmp_path))
     until(STARTING, process)
+    deadline = time.monotonic() + BOOT
     while not any("start" in child.cmdline() for child in psutil.Process(process.pid).children()):
+        assert time.monotonic() < deadline
         time.sleep(0.01)
     process.terminate()
     output, _ = process.communicate(timeout=BOOT)  # until the last of its processes has ended
