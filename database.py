@@ -98,11 +98,10 @@ def create(where: str) -> None:
 
     :raises StoreError: if it can't be made.
     """
-    script = f"{SCHEMA.read_text()} INSERT INTO store VALUES ({VERSION});"
     if is_url(where):
-        _other_engine(where).create(where, script)
+        _other_engine(where).create(where, _script())
     elif not Path(where).exists():
-        _create(where, script)
+        _create(where, _script())
 
 
 def is_url(where: str) -> bool:
@@ -159,6 +158,10 @@ def _connect(path: str, busy: float) -> Connection:
     with sentences(store):
         store.execute("PRAGMA foreign_keys = ON")
     return store
+
+
+def _script() -> str:
+    return f"{SCHEMA.read_text()} INSERT INTO store VALUES ({VERSION});"
 
 
 def _create(path: str, script: str) -> None:
