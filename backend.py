@@ -1,4 +1,4 @@
-"""What is being protected? One procedure and a few topics in ``realm1``, for whoever was let in.
+"""What is being protected? One procedure and a few topics in ``realm1``, for those who were let in.
 
 The backend runs beside the router under the role ``backend``. Who may call and publish what stands in
 ``.crossbar/config.json``, under the role ``frontend``; this file need not care.

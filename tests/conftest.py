@@ -1,204 +1,80 @@
-"""A real node for the tests: booted on a free port of the loopback interface, with a store of its own."""
+"""The lesson's node on a free port, with a store of its own, for as long as the tests run."""
 
-import functools
 import json
 import os
-import re
-import resource
-import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import trustme
-from click.testing import CliRunner, Result
-from hypothesis import settings
 from nacl.signing import SigningKey
 
-import database
-import manage
-import registry
-from node import Node
-from principals import chosen_verifier
+from wampauth.testing import Node, free_port
 
-SLOW = re.compile("authorizer|client|faults|hardened|hostile|node|postgresql|readme|scaled|secrets|web")
-chosen_once = functools.cache(chosen_verifier)
-HERE = Path(__file__).parent.parent
-CHOSEN, WRONG = "secret123", "wrongpassword"
-
-settings.register_profile("quick", max_examples=100, deadline=None)
-settings.register_profile("fuzz", max_examples=10_000, deadline=None)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take long come first, so that no core waits for one of them in the end."""
-    items.sort(key=lambda item: not SLOW.search(item.path.stem))
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+ROOT = Path(__file__).parent.parent
 
 
 @dataclass
-class Bundle:
-    """A copy of the bundle's node, and the demo's principals in its store."""
+class Lesson:
+    """A running node, and what its clients know."""
 
-    directory: Path
-    config: str = "config.json"
-    port: int = field(default_factory=free_port)
-    tls_port: int = field(default_factory=free_port)
-    device: SigningKey = field(default_factory=SigningKey.generate)
+    folder: Path
+    port: int
+    ticket: str  # of client1
+    key: SigningKey  # of client01@example.com
 
-    @property
-    def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws"
+    def url(self, path: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/{path}"
 
-    @property
-    def function_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/ws-function"
 
-    @property
-    def tls_url(self) -> str:
-        return f"wss://localhost:{self.tls_port}/ws"
+Operator = Callable[..., str]
 
-    @property
-    def ca(self) -> Path:
-        """The certificate of the authority that signed the hardened node's."""
-        return self.directory / "certs" / "client.pem"
 
-    @property
-    def store(self) -> Path:
-        return self.directory / "principals.db"
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The node directory."""
+    return tmp_path_factory.mktemp("lesson") / ".crossbar"
 
-    @property
-    def log(self) -> str:
-        """What the node has written so far."""
-        return (self.directory / "node.log").read_text()
 
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        """The audit records so far, of all who write them, in order."""
-        lines = [line for file in self.directory.glob("audit*.jsonl") for line in file.read_text().splitlines()]
-        return sorted(map(json.loads, lines), key=lambda record: str(record["time"]))
+@pytest.fixture(scope="session")
+def operator(folder: Path) -> Operator:
+    """What an operator types: ``operator("ticket", "client1")`` returns what the command prints."""
 
-    def start(self) -> Node:
-        """Boot the node and wait until it is ready. Its log goes to a file."""
-        with (self.directory / "node.log").open("ab") as log:
-            node = Node(self.directory, self.config, output=log)
-            node.start()
-        return node
+    def run(*command: str) -> str:
+        wampauth = [sys.executable, "-m", "wampauth", *command]
+        return subprocess.run(wampauth, cwd=folder.parent, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
 
-    def manage(self, *args: str, check: bool = True, **environment: str) -> Result:
-        """Do what manage.py does on this store; test_manage.py and README.md run it as a process of its own."""
-        result = CliRunner().invoke(manage.main, ["--database", str(self.store), *args], env=environment)
-        assert not check or result.exit_code == 0, result.output
-        return result
+    return run
 
-    def client(self, *args: str, ticket: str | None = None, url: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run client.py against this node."""
-        environment = {**os.environ, **({"MYTICKET": ticket} if ticket else {})}
-        command = [sys.executable, str(HERE / "client.py"), "--url", url or self.url, *args]
+
+@pytest.fixture(scope="session")
+def lesson(folder: Path, operator: Operator) -> Iterator[Lesson]:
+    """Let client1 and a device in, and boot the node."""
+    folder.mkdir(mode=0o700)
+    port, key = free_port(), SigningKey.generate()
+    config = json.loads((ROOT / ".crossbar" / "config.json").read_text())
+    (worker,) = config["workers"]
+    worker["options"]["pythonpath"] = [str(ROOT)]
+    worker["transports"][0]["endpoint"]["port"] = port
+    worker["transports"][0]["paths"]["/"] = {"type": "json", "value": {}}
+    (folder / "config.json").write_text(json.dumps(config))
+    operator("add", "client1", "--realm", "realm1", "--role", "frontend")
+    operator("add", "client01@example.com", "--realm", "devices", "--role", "device", "--extra", '{"foo": 23}')
+    operator("key", "client01@example.com", bytes(key.verify_key).hex())
+    ticket = operator("ticket", "client1")
+    with (folder / "node.log").open("wb") as log, Node(folder, output=log):
+        yield Lesson(folder, port, ticket, key)
+
+
+@pytest.fixture
+def client(lesson: Lesson) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs ``client.py`` with some arguments, and a ticket in MYTICKET."""
+
+    def run(*args: str, ticket: str = "") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(ROOT / "client.py"), "--url", lesson.url("ws"), *args]
+        environment = {**os.environ, "MYTICKET": ticket}
         return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 
-    def write_config(self, changes: dict[str, Any]) -> None:
-        """Copy the configuration with another port and absolute paths, and settings of the authenticator on top."""
-        config = json.loads((HERE / ".crossbar" / self.config).read_text())
-        for worker in config["workers"]:
-            paths = worker["options"].get("pythonpath", ())
-            worker["options"]["pythonpath"] = [str((HERE / ".crossbar" / path).resolve()) for path in paths]
-            for component in worker.get("components", ()):
-                if component["classname"].startswith("authenticator."):
-                    component["extra"].update(changes)
-            for transport in worker.get("transports", ()):
-                if transport["endpoint"]["type"] == "tcp":
-                    transport["endpoint"]["port"] = self.tls_port if "tls" in transport["endpoint"] else self.port
-                for service in transport.get("paths", {}).values():
-                    if service["type"] == "static":
-                        service["directory"] = str(HERE / "web")
-                    for method in service.get("auth", {}).values():
-                        method.get("config", {}).update(changes)
-        text = json.dumps(config).replace(":8080", f":{self.port}").replace(":8443", f":{self.tls_port}")
-        (self.directory / self.config).write_text(text)
-
-    def make_certificates(self, *names: str) -> None:
-        """A development CA and a server certificate, as `make certs` makes them."""
-        folder = self.directory / "certs"
-        folder.mkdir(mode=0o700)
-        authority = trustme.CA()
-        certificate = authority.issue_cert(*(names or ("localhost", "127.0.0.1", "::1")))
-        authority.cert_pem.write_to_path(str(self.ca))
-        certificate.private_key_pem.write_to_path(str(folder / "server.key"))
-        certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-        (folder / "server.key").chmod(0o600)
-
-    def add_principals(self) -> None:
-        """The demo's principals, as the Makefile adds them."""
-        demo: tuple[tuple[Any, ...], ...] = (
-            ("client1", "realm1", "frontend", {}, "chosen", chosen_once(CHOSEN)),
-            ("client01@example.com", "devices", "device", {"foo": 23}, "key", bytes(self.device.verify_key).hex()),
-        )
-        database.create(str(self.store))
-        with closing(database.connect(str(self.store))) as store:
-            registry.load(store, [_line(*principal) for principal in demo])
-
-    def device_key_file(self) -> Path:
-        """The device's private key, as a file for client.py."""
-        file = self.directory / "device.key"
-        file.write_bytes(bytes(self.device))
-        return file
-
-
-def _line(authid: str, realm: str, role: str, extra: dict[str, Any], kind: str, verifier: str) -> bytes:
-    """A principal with one credential, as ``manage.py export`` writes it."""
-    credentials = [{"kind": kind, "verifier": verifier}]
-    principal = {"authid": authid, "realm": realm, "role": role, "extra": extra, "credentials": credentials}
-    return json.dumps(principal).encode()
-
-
-MakeBundle = Callable[..., Bundle]
-
-
-@pytest.fixture(scope="session")
-def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBundle]:
-    """Boot a node of its own for a test: ``make_bundle(**settings)``. All are stopped at the end of the run."""
-    nodes: list[Node] = []
-
-    def make(config: str = "config.json", start: bool = True, **settings: Any) -> Bundle:
-        bundle = Bundle(tmp_path_factory.mktemp("node"), config)
-        bundle.write_config(settings)
-        bundle.add_principals()
-        if config == "config-hardened.json":
-            bundle.make_certificates()
-        if start:
-            nodes.append(bundle.start())
-        return bundle
-
-    yield make
-    for node in nodes:
-        node.stop()
-
-
-@pytest.fixture(scope="session")
-def bundle(make_bundle: MakeBundle) -> Bundle:
-    """One node for all tests that leave it as it was. Its throttle is wide open: they all come from one address."""
-    return make_bundle(failures_at_once=1_000_000, refusal_delay=0.05)
-
-
-@contextmanager
-def size_limit(most: int) -> Iterator[None]:
-    """No file that this process writes may grow beyond that many bytes."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (most, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    return run

@@ -1,104 +1,64 @@
-"""Who gets in, at both doors and with both methods, and who doesn't. Against a real node."""
+"""Logins at a real node, by both methods and in both wirings, with a client that says whatever the test wants."""
 
 import pytest
-from conftest import CHOSEN, WRONG, Bundle
 from nacl.signing import SigningKey
-from wamp import ABORT, CHALLENGE, WELCOME, RawClient, pubkey, sign
 
-DOORS = {"ws": "dynamic", "ws-function": "function"}
+from tests.conftest import Lesson
+from wampauth.testing import ABORT, CALL, CHALLENGE, RESULT, WELCOME, RawClient, pubkey, sign
 
-
-@pytest.fixture(params=DOORS)
-def door(request: pytest.FixtureRequest, bundle: Bundle) -> str:
-    """The URL of a door; each test is run at both."""
-    return f"ws://127.0.0.1:{bundle.port}/{request.param}"
+WIRINGS = {"ws": "dynamic", "ws-function": "function"}  # by the path of the transport
 
 
-def refused(answer: list[object], uri: str, message: str) -> bool:
-    """Whether that is just what a stranger sees."""
-    return answer == [ABORT, {"message": message}, uri]
+@pytest.fixture(params=WIRINGS)
+def url(request: pytest.FixtureRequest, lesson: Lesson) -> str:
+    """Each test is run with both."""
+    return lesson.url(request.param)
 
 
-def invalid_ticket(answer: list[object], authid: str = "client1") -> bool:
-    text = f"could not authenticate session - invalid ticket for principal {authid}"
-    return refused(answer, "com.example.invalid_ticket", text)
+def test_a_ticket_joins_and_may_call(url: str, lesson: Lesson) -> None:
+    with RawClient(url) as client:
+        kind, _, details = client.login_ticket("client1", lesson.ticket)
+        assert kind == WELCOME
+        assert (details["realm"], details["authid"], details["authrole"]) == ("realm1", "client1", "frontend")
+        assert details["authprovider"] == WIRINGS[url.rpartition("/")[2]]
+        answer = client.request(CALL, {}, "com.example.add2", [2, 3])
+        assert (answer[0], answer[3]) == (RESULT, [5])
 
 
-def no_such_user(answer: list[object], key: SigningKey) -> bool:
-    return refused(answer, "com.example.no_such_user", f"no principal with matching public key 0x{pubkey(key)}")
+@pytest.mark.parametrize(
+    ("authid", "ticket"), [("client1", "wrong"), ("nobody", None), ("client01@example.com", None)], ids=str
+)
+def test_a_wrong_ticket_and_an_unknown_authid_look_alike(url: str, lesson: Lesson, authid: str, ticket: str) -> None:
+    with RawClient(url) as client:
+        assert client.login_ticket(authid, ticket or lesson.ticket) == [
+            ABORT,
+            {"message": f"could not authenticate session - invalid ticket for principal {authid}"},
+            "com.example.invalid_ticket",
+        ]
 
 
-def test_good_ticket(door: str) -> None:
-    with RawClient(door) as client:
-        kind, _, details = client.login_ticket("client1", CHOSEN)
-    assert kind == WELCOME
-    assert (details["realm"], details["authid"], details["authrole"]) == ("realm1", "client1", "frontend")
-    assert details["authprovider"] == DOORS[door.rpartition("/")[2]]
-
-
-def test_ticket_without_a_realm_leads_to_the_principals(door: str) -> None:
-    with RawClient(door) as client:
-        assert client.login_ticket("client1", CHOSEN, realm=None)[2]["realm"] == "realm1"
-
-
-def test_wrong_ticket(door: str) -> None:
-    with RawClient(door) as client:
-        assert invalid_ticket(client.login_ticket("client1", WRONG))
-
-
-def test_unknown_authid_with_a_ticket(door: str) -> None:
-    with RawClient(door) as client:
-        assert invalid_ticket(client.login_ticket("nobody", CHOSEN), "nobody")
-
-
-@pytest.mark.parametrize("realm", ["devices", "realm-auth", "nowhere"])
-def test_ticket_for_another_realm(door: str, realm: str) -> None:
-    with RawClient(door) as client:
-        assert invalid_ticket(client.login_ticket("client1", CHOSEN, realm=realm))
-
-
-@pytest.mark.parametrize("realm", [None, "devices"])
-@pytest.mark.parametrize("authid", [None, "client01@example.com"])
-def test_good_key(door: str, bundle: Bundle, realm: str | None, authid: str | None) -> None:
-    with RawClient(door) as client:
-        kind, _, details = client.login_key(bundle.device, realm, authid)
+def test_a_key_joins_where_it_belongs(url: str, lesson: Lesson) -> None:
+    with RawClient(url) as client:
+        kind, _, details = client.login_key(lesson.key)
     assert kind == WELCOME
     assert (details["realm"], details["authid"], details["authrole"]) == ("devices", "client01@example.com", "device")
     assert details["authextra"]["foo"] == 23
-    assert details["authprovider"] == DOORS[door.rpartition("/")[2]]
 
 
-def test_unknown_key(door: str) -> None:
-    key = SigningKey.generate()
-    with RawClient(door) as client:
-        assert no_such_user(client.login_key(key), key)
+@pytest.mark.parametrize(("realm", "authid"), [("realm1", None), (None, "client1")])
+def test_a_key_is_nobody_elses(url: str, lesson: Lesson, realm: str | None, authid: str | None) -> None:
+    with RawClient(url) as client:
+        assert client.login_key(lesson.key, realm, authid)[::2] == [ABORT, "com.example.no_such_user"]
 
 
-@pytest.mark.parametrize(("realm", "authid"), [("realm1", None), (None, "client1"), ("realm1", "client1")])
-def test_key_with_a_claim_that_is_not_the_keys(
-    door: str, bundle: Bundle, realm: str | None, authid: str | None
-) -> None:
-    with RawClient(door) as client:
-        assert no_such_user(client.login_key(bundle.device, realm, authid), bundle.device)
+def test_a_key_that_nobody_knows(url: str) -> None:
+    with RawClient(url) as client:
+        assert client.login_key(SigningKey.generate())[::2] == [ABORT, "com.example.no_such_user"]
 
 
-def test_known_key_with_a_forged_signature(door: str, bundle: Bundle) -> None:
-    with RawClient(door) as client:
-        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(bundle.device)})
+def test_a_known_key_with_somebody_elses_signature(url: str, lesson: Lesson) -> None:
+    with RawClient(url) as client:
+        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(lesson.key)})
         assert challenge[0] == CHALLENGE
-        kind, _, uri = client.authenticate(sign(SigningKey.generate(), challenge))
-    assert (kind, uri) == (ABORT, "wamp.error.not_authorized")
-
-
-@pytest.mark.parametrize("method", ["anonymous", "wampcra", "scram", "tls", "cookie"])
-def test_no_other_method(door: str, method: str) -> None:
-    with RawClient(door) as client:
-        assert client.hello("realm1", method, "client1")[0] == ABORT
-
-
-@pytest.mark.parametrize("subprotocol", ["wamp.2.json", "wamp.2.cbor", "wamp.2.msgpack"])
-def test_serializers(door: str, subprotocol: str) -> None:
-    from websockets.sync.client import connect
-
-    with connect(door, subprotocols=[subprotocol], proxy=None) as connection:  # type: ignore[list-item]
-        assert connection.subprotocol == subprotocol
+        forged = client.authenticate(sign(SigningKey.generate(), challenge))
+    assert forged[::2] == [ABORT, "wamp.error.not_authorized"]

@@ -1,0 +1,89 @@
+"""On what was a session let in?
+
+The guard puts the credential and its expiry into the authextra of each session that it admits, together with an HMAC
+that nobody else can make. So ``Sessions`` knows them again when they have joined, in this process or in another one,
+however long a client took between the challenge and its proof, and nothing needs to be remembered of those who never
+join. What a client of another transport puts into its authextra counts for nothing.
+"""
+
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wampauth import names
+from wampauth.claims import Principal
+from wampauth.settings import SettingsError, require_private
+
+KEY = 32  # bytes, at least
+LENGTH = 16  # bytes of the HMAC that are kept: half of SHA-256, and as long as RFC 2104 (section 5) wants it to be
+LATEST = 253_402_300_799  # seconds since 1970: the year 9999 ends. What is beyond that was given in milliseconds
+MARK = "wampauth"  # the field of authextra that holds the HMAC
+
+
+class Admissions:
+    """Marks what one ``Authenticator`` admits, and knows it again."""
+
+    def __init__(self, prefix: str, key: bytes) -> None:
+        """
+        :param prefix: of the authenticator's URIs: two authenticators in one realm keep to their own.
+        :param key: at least :data:`KEY` bytes, the same wherever the authenticator and its ``Sessions`` run.
+        """
+        self._prefix, self._key = prefix, key
+
+    def fields(self, principal: Principal) -> dict[str, Any]:
+        """What goes into the authextra of a session that is admitted as `principal`, beside its ``extra``."""
+        fields: dict[str, Any] = {}
+        if principal.credential is not None:
+            fields["credential"] = principal.credential
+        if principal.expires is not None:
+            fields["expires"] = float(principal.expires)
+        stands_on = (principal.realm, principal.authid, principal.role, principal.credential, principal.expires)
+        return {**fields, MARK: self._mark(*stands_on)}
+
+    def read(self, realm: str, details: Mapping[str, Any]) -> Principal | None:
+        """The principal as which a session was admitted; None if it wasn't admitted by this authenticator.
+
+        :param details: of the session, as ``wamp.session.on_join`` and ``wamp.session.get`` tell them.
+        """
+        given = details.get("authextra") or {}
+        mark, credential, expires = given.get(MARK), given.get("credential"), given.get("expires")
+        if not isinstance(mark, str) or not mark.isascii() or not isinstance(credential, str | None):
+            return None
+        if isinstance(expires, bool) or not isinstance(expires, float | int | None) or abs(expires or 0) > LATEST:
+            return None
+        authid, role = str(details.get("authid")), str(details.get("authrole"))
+        if not hmac.compare_digest(self._mark(realm, authid, role, credential, expires), mark):
+            return None
+        extra = {name: value for name, value in given.items() if not names.RESERVED_EXTRA.fullmatch(name)}
+        return Principal(authid, realm, role, extra, credential=credential, expires=expires)
+
+    def _mark(self, realm: str, authid: str, role: str, credential: str | None, expires: float | None) -> str:
+        """The HMAC. A serializer may make 5 of 5.0, so that a number is always written as a float."""
+        moment = None if expires is None else float(expires)
+        text = json.dumps([self._prefix, realm, authid, role, credential, moment])
+        return hmac.digest(self._key, text.encode(), "sha256")[:LENGTH].hex()
+
+
+def is_marked(details: Mapping[str, Any]) -> bool:
+    """Whether a session claims to have been admitted by an authenticator of this library, truly or not."""
+    return MARK in (details.get("authextra") or {})
+
+
+def load_key(path: str) -> bytes:
+    """The key in the file at `path`; without a path a random one, which is good for this process.
+
+    :raises SettingsError: if it can't be read, is too short, or can be read by others.
+    """
+    if not path:
+        return os.urandom(KEY)
+    try:
+        require_private(path)
+        key = Path(path).read_bytes()
+    except OSError as error:
+        raise SettingsError(f"setting 'admission_key': {path}: {error.strerror}") from None
+    if len(key) < KEY:
+        raise SettingsError(f"setting 'admission_key': {path} must hold at least {KEY} random bytes")
+    return key

@@ -1,0 +1,167 @@
+"""How does the router come to ask an author's checks? The two lines that hand them over, in its two ways.
+
+``dynamic``: a component registers each check as a procedure, which the router calls. ``function``: the router calls
+what a factory returns, without a detour over WAMP. Both lead through the one guard that there is in a process.
+"""
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
+from twisted.internet import reactor
+from twisted.logger import Logger
+
+from wampauth import names
+from wampauth.admission import Admissions, load_key
+from wampauth.guard import METHODS, Procedure, refuse_all
+from wampauth.service import Service
+from wampauth.sessions import sessions_of
+from wampauth.settings import Settings, SettingsError, split
+
+ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
+NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
+ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
+
+
+class Authenticator:
+    """An author's checks, behind the guard, as the router can ask them.
+
+    An author uses :attr:`component`, :attr:`sessions` and :meth:`function`; the other methods are for these.
+
+    :ivar component: the class to name in a component of type ``class``, in the realm of the authenticators.
+    :ivar sessions: the class to name in a component in each application realm; it ends live sessions.
+    """
+
+    component: type[Any]
+    sessions: type[Any]
+
+    def __init__(self, checks: Callable[[dict[str, Any]], object], *, prefix: str) -> None:
+        """
+        :param checks: makes the checks: mostly a class, called with the component's ``extra`` less the sections
+            ``guard``, ``roles`` and ``connections``. A method that it lacks isn't offered: ``ticket(claim)``,
+            ``cryptosign(claim)``; optional are ``start(session)`` and ``stop()``.
+        :param prefix: of all URIs: procedures, refusals and the reasons for which sessions end. Ends in a dot.
+        :raises ValueError: for a prefix that no URI can begin with.
+        :raises TypeError: if the checks can't be called.
+        """
+        if not callable(checks):
+            raise TypeError("give the class of the checks, not one of its objects: a component makes that")
+        self.prefix = names.prefix(prefix)
+        self._checks = checks
+        self._settings: dict[str, Any] | None = None  # of the checks, with the section "guard"
+        self._admissions: Admissions | None = None
+        self._service: Service | None = None
+        self.component = _component(self)
+        self.sessions = sessions_of(self)
+
+    def function(self, method: str) -> Callable[[dict[str, Any], Any], Procedure]:
+        """Make the factory that a transport of type ``function`` names under ``create``.
+
+        :param method: ``ticket`` or ``cryptosign``.
+        :raises ValueError: for another method.
+        """
+        if method not in METHODS:
+            raise ValueError(f"{method!r} can't be a function: use one of {', '.join(METHODS)}")
+
+        def create(config: dict[str, Any], controller: Any) -> Procedure:
+            try:
+                self._configure_function(config)
+                service = self.service()
+                procedure = service.procedure(method)
+            except Exception as error:  # the router would tell a stranger "Internal server error", at each login anew
+                Logger().error("the function authenticator for {method} can't work: {e}", method=method, e=error)
+                return refuse_all(self.prefix)
+            service.begin()
+            return procedure
+
+        return create
+
+    def configure(self, extra: Mapping[str, Any] | None, whole: bool = True) -> None:
+        """Take the settings from a component's ``extra``. Several components may share them, or each bring a part.
+
+        :param whole: False: if there are none, leave them to another component.
+        :raises SettingsError: if they are wrong, differ from what another component has said, or come too late.
+        """
+        settings, ours = split(extra)
+        given = {**settings, "guard": ours["guard"]} if "guard" in ours else settings
+        Settings.from_config(given.get("guard", {}))
+        known = self._settings or {}
+        for name, value in given.items():
+            if known.get(name, value) != value or (self._admissions and name not in known):
+                raise SettingsError(f"setting {name!r} isn't what the component before this one has said: {ONE}")
+        if given or whole:
+            self._settings = {**known, **given}
+
+    def configuration(self) -> tuple[dict[str, Any], Settings]:
+        """The settings of the checks, and those of the guard.
+
+        :raises SettingsError: if no component has brought any.
+        """
+        if self._settings is None:
+            raise SettingsError(NO_COMPONENT)
+        settings, ours = split(self._settings)
+        return settings, Settings.from_config(ours.get("guard", {}))
+
+    def admissions(self) -> Admissions:
+        """What marks the sessions that are admitted here. From the first call on, the settings stand.
+
+        :raises SettingsError: if no component has brought any, or the key can't be read.
+        """
+        if self._admissions is None:
+            _, guard = self.configuration()
+            self._admissions = Admissions(self.prefix, load_key(guard.admission_key))
+        return self._admissions
+
+    def service(self) -> Service:
+        """The checks behind their guard, of which there is one in a process.
+
+        :raises SettingsError: if there are no settings, or the checks can't work with them.
+        """
+        if self._service is None:
+            settings, guard = self.configuration()
+            self._service = Service(reactor, self._checks, settings, guard, self.prefix, self.admissions())
+        return self._service
+
+    def _configure_function(self, config: Mapping[str, Any]) -> None:
+        """Only a proxy worker's transport brings settings: there are no components in it."""
+        if not config:
+            return
+        if ROUTER_WORKER in sys.argv or self._settings is not None:
+            raise SettingsError('a transport of type "function" takes no "config" here: ' + ONE)
+        self.configure(config)
+
+
+def _component(authenticator: Authenticator) -> type[Any]:
+    class AuthenticatorSession(ApplicationSession):
+        """Registers the checks as procedures, or leaves: a node whose clients can't log in must not come up."""
+
+        log = Logger()
+
+        @staticmethod
+        def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
+            """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
+            authenticator.configure(extra)
+            authenticator.service()
+
+        def __init__(self, config: ComponentConfig) -> None:
+            super().__init__(config)
+            authenticator.configure(config.extra)
+            self._service = authenticator.service()
+
+        async def onJoin(self, details: SessionDetails) -> None:
+            options = RegisterOptions(invoke="roundrobin") if self._service.settings.shared else None
+            try:
+                await self._service.started(self)
+                for method, procedure in self._service.procedures.items():
+                    await self.register(procedure, f"{authenticator.prefix}authenticate.{method}", options=options)
+            except Exception as error:
+                self.log.error("the authenticator can't start: {error}", error=error)
+                self.leave()
+                raise
+
+        def onUserError(self, fail: Any, msg: str) -> None:
+            """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already."""
+
+    return AuthenticatorSession

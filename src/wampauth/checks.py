@@ -1,0 +1,158 @@
+"""How is an author's check asked, and which answers will do?
+
+A check may answer with a plain value, a coroutine or a Deferred. The router hangs the client on an answer that it can't
+use, so whatever isn't a complete principal stops here, as does one that contradicts what the client claims.
+"""
+
+import json
+import time
+import traceback
+import types
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.python.reflect import safe_str
+
+from wampauth import names
+from wampauth.admission import LATEST
+from wampauth.claims import Claim, Principal, Refused, TicketClaim
+
+LONGEST_CREDENTIAL = 128  # characters of a credential's id
+ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
+
+AnyCheck = Callable[[Any], Any]
+
+
+class WrongAnswer(Exception):
+    """The check gave an answer that the router can't use. The text is for the operator."""
+
+
+def ask(check: AnyCheck, claim: Claim, held: Callable[[float], None]) -> Any:
+    """Call `check`; its answer, or a Deferred of it.
+
+    :param held: is told for how many seconds the check kept the reactor, each time that it ran.
+    """
+    began = time.perf_counter()
+    answer = check(claim)
+    held(time.perf_counter() - began)
+    return Deferred.fromCoroutine(_watched(answer, held)) if isinstance(answer, Coroutine) else answer
+
+
+@types.coroutine
+def _watched(check: Coroutine[Any, Any, Any], held: Callable[[float], None]) -> Generator[Any, Any, Any]:
+    """Run a coroutine, and measure each stretch from one ``await`` to the next."""
+    value: Any = None
+    resume: Callable[[Any], Any] = check.send
+    while True:
+        began = time.perf_counter()
+        try:
+            awaited = resume(value)
+        except StopIteration as done:
+            return done.value
+        finally:
+            held(time.perf_counter() - began)
+        try:
+            resume, value = check.send, (yield awaited)
+        except GeneratorExit:  # nobody waits for it any more
+            check.close()
+            raise
+        except BaseException as error:
+            resume, value = check.throw, error
+
+
+def complete(claim: Claim, answer: Any) -> Principal:
+    """The principal that a check answered with, checked and copied.
+
+    :raises Refused: if the answer is None, or has run out already.
+    :raises WrongAnswer: if it is no principal, or lacks what the router needs, or has it in another type.
+    """
+    if answer is None:
+        raise Refused("no such credential")
+    if not isinstance(answer, Principal):
+        raise WrongAnswer(f"the check answered with {type(answer).__name__}, not with a Principal or None")
+    try:
+        found = Principal(
+            names.authid(answer.authid),
+            names.realm(answer.realm),
+            names.role(answer.role),
+            names.extra(dict(answer.extra) if isinstance(answer.extra, Mapping) else None),
+            _pubkey(claim, answer.pubkey),
+            _credential(answer.credential),
+            _moment(answer.expires),
+        )
+    except (TypeError, ValueError) as error:
+        raise WrongAnswer(f"the check gave an incomplete answer: {type(error).__name__}: {error}") from None
+    if found.expires is not None and found.expires <= time.time():
+        raise _refused("expired", found)
+    return found
+
+
+def keep_to(claim: Claim, principal: Principal) -> Principal:
+    """The principal, if it is what the client claims. A claim may leave realm and authid open, but not contradict.
+
+    :raises Refused: with the true reason, which the guard keeps from the client.
+    """
+    if claim.realm not in (None, principal.realm):
+        raise _refused("claims another realm", principal)
+    if claim.authid not in (None, principal.authid):
+        raise _refused("claims another authid", principal)
+    return principal
+
+
+def describe(error: Exception, claim: Claim | None) -> str:
+    """What went wrong and where, without the ticket, should the exception quote it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
+    text = without_secret(f"{type(error).__name__}: {safe_str(error)}", claim) + place
+    if isinstance(error, RuntimeError) and any(sign in text for sign in ASYNCIO):
+        text += ". Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
+    return text
+
+
+def without_secret(text: str, claim: Claim | None) -> str:
+    """The text without the client's ticket, in whichever form it may be quoted."""
+    for form in _written(claim.ticket) if isinstance(claim, TicketClaim) else ():
+        text = text.replace(form, "...")
+    return text
+
+
+def _written(ticket: str) -> list[str]:
+    """The forms in which an exception may quote a ticket, the longest first."""
+    forms = {ticket, repr(ticket)[1:-1], json.dumps(ticket)[1:-1], repr(ticket.encode())[2:-1]}
+    return sorted(forms, key=len, reverse=True)
+
+
+def _pubkey(claim: Claim, answered: Any) -> str | None:
+    """The key that the router checks the signature with. One that nobody has vouched for must be a sound one."""
+    if isinstance(claim, TicketClaim):
+        return None
+    if answered is None:
+        try:
+            return names.safe_pubkey(claim.pubkey)
+        except names.Malformed as unsound:
+            raise Refused(str(unsound)) from None
+    if names.pubkey(answered) != claim.pubkey:
+        raise ValueError("pubkey isn't the key that the client has shown")
+    return claim.pubkey
+
+
+def _credential(value: Any) -> str | None:
+    if value is not None and not (
+        isinstance(value, str) and 0 < len(value) <= LONGEST_CREDENTIAL and value.isprintable()
+    ):
+        raise TypeError(f"credential isn't 1 to {LONGEST_CREDENTIAL} printable characters")
+    return value
+
+
+def _moment(value: Any) -> float | None:
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
+        raise TypeError("expires isn't a number of seconds since 1970")
+    return float(value)
+
+
+def _refused(reason: str, principal: Principal) -> Refused:
+    return Refused(reason, authid=principal.authid, realm=principal.realm, credential=principal.credential)

@@ -1,0 +1,197 @@
+"""What does a client say of itself, and what do we answer?
+
+The router calls an authenticator with three arguments. ``realm`` and ``authid`` come straight from the client's HELLO;
+so do ``authextra`` and ``ticket`` in ``details``. What ``details`` says of the transport is the router's own, and true.
+:func:`parse` makes a claim of them; the author's check answers with a :class:`Principal`, with None, or by raising
+:class:`Refused`.
+"""
+
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import ip_address
+from types import MappingProxyType
+from typing import Any, Protocol, TypeVar
+
+from wampauth import names
+
+MAX_EXTRA = 32  # fields of authextra; client libraries send a handful
+CHANNEL_BINDINGS = (None, "tls-unique")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Where an attempt comes from, by the router's word; ``channel_binding`` alone is the client's.
+
+    :ivar address: an IP address, or ``unix`` and the like.
+    :ivar is_secure: whether the connection is one of TLS.
+    :ivar channel_binding: ``tls-unique`` if the client's signature will be bound to that connection.
+    :ivar session: the session id that the client gets if it joins. Behind proxies it gets another one.
+    :ivar headers: of the HTTP request that opened the WebSocket, their names in lower case. Not in the ``repr``, since
+        they may hold cookies.
+    :ivar connection: the same for all attempts that come over one connection.
+    """
+
+    address: str
+    is_secure: bool = False
+    channel_binding: str | None = None
+    session: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    connection: str = field(default="", repr=False)
+
+    @property
+    def locality(self) -> str:
+        """``loopback`` or ``unix`` for this machine, else empty."""
+        return "unix" if self.address == "unix" else "loopback" if _is_loopback(self.address) else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TicketClaim:
+    """WAMP-ticket: who the client says it is, and the secret that it shows. Well-formed, and not proven.
+
+    Neither the ticket nor ``authextra``, in which a client may send whatever it likes, is in the ``repr``.
+    """
+
+    authid: str
+    ticket: str = field(repr=False)
+    realm: str | None = None  # None: wherever the principal belongs
+    authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyClaim:
+    """WAMP-cryptosign: the public key that the client shows. It has proven nothing yet; the router has it sign then."""
+
+    pubkey: str  # 64 hexadecimal digits in lower case
+    authid: str | None = None  # None: whoever's key it is
+    realm: str | None = None
+    authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
+
+
+Claim = TicketClaim | KeyClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who the client is: everything that the router is told comes from here, and nothing from the claim.
+
+    :ivar extra: what the client finds in its authextra: JSON, at most 4,096 characters.
+    :ivar pubkey: for WAMP-cryptosign, in hexadecimal; None stands for the claim's.
+    :ivar credential: an id of what it was let in on, by which a store knows it again (``Store.by_ids``). It travels in
+        authextra, so it must not be a secret. While the session lasts, ``by_ids`` of the setting ``store`` must answer
+        with the same authid, realm, role and extra; otherwise it is ended as revoked.
+    :ivar expires: seconds since 1970, after which the session is ended.
+    """
+
+    authid: str
+    realm: str
+    role: str
+    extra: Mapping[str, Any] = field(default_factory=dict)
+    pubkey: str | None = None
+    credential: str | None = None
+    expires: float | None = None
+
+
+class Refused(Exception):
+    """What a check raises to say no with a reason. The reason reaches the audit, and never the client."""
+
+    reason: str = "refused"  # for a subclass that doesn't call our __init__
+    found: Mapping[str, str | None] = MappingProxyType({})
+
+    def __init__(
+        self, reason: str, *, authid: str | None = None, realm: str | None = None, credential: str | None = None
+    ) -> None:
+        """
+        :param reason: for the operator, such as ``revoked``.
+        :param authid: whom the check found; so with ``realm`` and ``credential``.
+        """
+        super().__init__(reason)
+        self.reason = reason
+        self.found = {"authid": authid, "realm": realm, "credential": credential}
+
+
+Answer = Principal | None | Awaitable[Principal | None]
+SomeClaim = TypeVar("SomeClaim", TicketClaim, KeyClaim, contravariant=True)
+
+
+class Check(Protocol[SomeClaim]):
+    """The form of a check. A plain value, a coroutine and a Deferred are all good answers."""
+
+    def __call__(self, claim: SomeClaim, /) -> Answer: ...
+
+
+def parse(method: str, realm: Any, authid: Any, details: Mapping[str, Any], origin: Origin) -> Claim:
+    """Check type, length and form of everything that a stranger could have chosen.
+
+    :param method: ``ticket`` or ``cryptosign``.
+    :raises names.Malformed: with the rule that was broken.
+    """
+    extra = details.get("authextra") or {}
+    if not isinstance(extra, dict) or len(extra) > MAX_EXTRA:
+        raise names.Malformed(f"authextra is an object of at most {MAX_EXTRA} fields")
+    if details.get("authmethod") != method:
+        raise names.Malformed(f"the authmethod of this procedure is {method}")
+    if extra.get("channel_binding") not in CHANNEL_BINDINGS:
+        raise names.Malformed("channel_binding is null or tls-unique")
+    claimed = None if realm is None else names.realm(realm)
+    if method == "ticket":
+        ticket = names.ticket(details.get("ticket"))
+        return TicketClaim(authid=names.authid(authid), ticket=ticket, realm=claimed, authextra=extra, origin=origin)
+    pubkey = names.pubkey(extra.get("pubkey"))
+    named = None if authid in (None, "") else names.authid(authid)
+    return KeyClaim(pubkey=pubkey, authid=named, realm=claimed, authextra=extra, origin=origin)
+
+
+def subject(claim: Claim) -> str:
+    """What the client claims to be: the key that it shows, or the authid that it names."""
+    return claim.authid if isinstance(claim, TicketClaim) else claim.pubkey
+
+
+def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Origin:
+    """Read the transport's details; behind one of `trusted_proxies`, the address that the proxy vouches for."""
+    transport = _object(details.get("transport"))
+    peer = str(transport.get("peer") or "unknown")
+    kind, _, rest = peer.partition(":")
+    address = rest.rpartition(":")[0] if kind.startswith("tcp") else kind
+    headers = _object(transport.get("http_headers_received"))
+    if address in trusted_proxies:
+        address = _vouched_for(address, headers, trusted_proxies)
+    session = details.get("session")
+    binding = _object(details.get("authextra")).get("channel_binding")
+    return Origin(
+        address=address,
+        is_secure=transport.get("is_secure") is True,
+        channel_binding=binding if binding in CHANNEL_BINDINGS else None,
+        session=session if isinstance(session, int) else None,
+        headers=headers,
+        connection=peer if kind.startswith("tcp") else str(session),  # a Unix socket's clients have no address
+    )
+
+
+def _vouched_for(address: str, headers: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
+    """The nearest hop of X-Forwarded-For that isn't itself a trusted proxy."""
+    for hop in reversed(str(headers.get("x-forwarded-for", "")).split(",")):
+        before = _address(hop.strip())
+        if address not in trusted_proxies or before is None:
+            break
+        address = before
+    return address
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def _address(text: str) -> str | None:
+    try:
+        return str(ip_address(text))
+    except ValueError:
+        return None

@@ -1,0 +1,62 @@
+"""How does an operator let somebody in, and out again? The command line.
+
+    wampauth add alice --realm realm1 --role frontend
+    wampauth ticket alice --expires 30d
+
+Every command works while the node runs, and holds from the next login on.
+"""
+
+from typing import Any
+
+import click
+
+from wampauth import names
+from wampauth.cli import credentials, principals
+from wampauth.cli.start import start
+from wampauth.store import StoreError, writing
+
+DEFAULT = ".crossbar/principals.db"
+COMMANDS = (
+    principals.add,
+    principals.list_,
+    principals.show,
+    principals.remove,
+    credentials.ticket,
+    credentials.key,
+    credentials.keygen,
+    credentials.rotate,
+    credentials.revoke,
+    principals.restore,
+    principals.import_,
+    principals.export,
+    start,
+)
+
+
+class Sentences(click.Group):
+    """Turns what the store refuses into one sentence and exit code 1."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (StoreError, writing.Refused, names.Malformed) as error:
+            raise click.ClickException(str(error)) from None
+        except BrokenPipeError:
+            raise  # click ends in silence then
+        except OSError as error:
+            raise click.ClickException(": ".join(filter(None, (error.filename, error.strerror)))) from None
+
+
+@click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="wampauth", message="%(prog)s %(version)s")
+@click.option(
+    "--store", "--database", "path", default=DEFAULT, show_default=True, help="A path, or a postgresql:// URL."
+)
+@click.pass_context
+def main(ctx: click.Context, path: str) -> None:
+    """Decide who may join, and run the node: principals, their tickets and their public keys."""
+    ctx.obj = path
+
+
+for command in COMMANDS:
+    main.add_command(command)

@@ -1,0 +1,122 @@
+"""What do principals log in with? Tickets and public keys.
+
+A ticket is never taken from the command line, where other users of the machine could read it, and is shown only once.
+"""
+
+import os
+import secrets
+import sys
+from pathlib import Path
+
+import click
+
+from wampauth import keys, names
+from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
+from wampauth.store import Connection, chosen_verifier, ticket_digest, writing
+
+
+@click.command()
+@click.argument("authid")
+@with_terms
+@with_chosen
+@on_store()
+def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
+    """Make a ticket for AUTHID and print it, once. Or take one that a person chose."""
+    secret, credential = new_ticket(from_stdin, from_env)
+    identifier = writing.add_credential(store, authid, {**credential, **terms(store, **options)})
+    hand_over(
+        secret, f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
+    )
+
+
+@click.command()
+@click.argument("authid")
+@click.argument("pubkey", metavar="PUBKEY|FILE")
+@with_terms
+@on_store()
+def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> None:
+    """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, or a file that holds one of these."""
+    identifier = writing.add_credential(
+        store, authid, {"kind": "key", "verifier": keys.read_public(pubkey), **terms(store, **options)}
+    )
+    click.echo(f"{authid} has the key {identifier}.", err=True)
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make a key pair: the private half in FILE (for you alone), the public half in FILE.pub and on standard output."""
+    click.echo(keys.generate(file))
+
+
+@click.command()
+@click.argument("authid")
+@click.argument("credential")
+@click.argument("pubkey", metavar="[PUBKEY|FILE]", required=False)
+@click.option("--overlap", default="7d", show_default=True, metavar="SPAN", help="How long the old one still counts.")
+@with_terms
+@with_chosen
+@on_store()
+def rotate(
+    store: Connection,
+    authid: str,
+    credential: str,
+    pubkey: str | None,
+    overlap: str,
+    from_stdin: bool,
+    from_env: str | None,
+    **options: str | None,
+) -> None:
+    """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY."""
+    if not SPAN.fullmatch(overlap):
+        raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
+    kind = writing.credential(store, authid, credential)["kind"]
+    if kind == "key":
+        if from_stdin or from_env:
+            raise click.UsageError("the successor of a key is a public key, not a ticket")
+        if not pubkey:
+            raise click.UsageError("the successor of a key is a public key: give it as the last argument")
+        secret, successor = None, {"kind": "key", "verifier": keys.read_public(pubkey)}
+    else:
+        if pubkey:
+            raise click.UsageError("the successor of a ticket is a ticket, not a public key")
+        secret, successor = new_ticket(from_stdin, from_env)
+        if kind != successor["kind"]:
+            raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
+    identifier = writing.rotate(store, authid, credential, {**successor, **terms(store, **options)}, seconds(overlap))
+    hand_over(secret, f"{identifier} follows {credential}, which runs out in {overlap}.")
+
+
+@click.command()
+@click.argument("authid")
+@click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@on_store()
+def revoke(store: Connection, authid: str, credential: str | None, yes: bool) -> None:
+    """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
+    if credential is None and not yes:
+        click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
+    writing.revoke(store, authid, credential)
+    click.echo(f"{credential or authid} is revoked. {WITHIN_A_SECOND}", err=True)
+
+
+def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict[str, str]]:
+    """A ticket to hand over, if it was made here, and what to store of it."""
+    if not (from_stdin or from_env):
+        made = secrets.token_urlsafe(32)  # 256 bits
+        return made, {"kind": "ticket", "verifier": ticket_digest(made)}
+    try:
+        chosen = sys.stdin.readline().rstrip("\r\n") if from_stdin else os.environ.get(from_env or "", "")
+    except UnicodeDecodeError:
+        chosen = "\udc80"  # no more of a text than this
+    if not chosen:
+        raise writing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
+    return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen))}
+
+
+def hand_over(secret: str | None, sentence: str) -> None:
+    """A secret goes to standard output, alone; what else there is to say does not."""
+    if secret:
+        click.echo(secret)
+        sentence += " This is the only time that the ticket is shown."
+    click.echo(sentence, err=True)

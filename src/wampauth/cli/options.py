@@ -1,0 +1,81 @@
+"""What do the commands have in common? The store that they work on, and the options for credentials."""
+
+import functools
+import re
+from collections.abc import Callable
+from contextlib import closing
+from typing import Any
+
+import click
+
+from wampauth import names
+from wampauth.store import Connection, connect, create, writing
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
+SPAN = re.compile(r"\d{1,5}[smhd]")
+WITHIN_A_SECOND = "This holds at the next login, and ends live sessions within a second."
+
+Command = Callable[..., None]
+
+
+class Moment(click.ParamType):  # type: ignore[type-arg]
+    """A point in time, or a span from now on: ``2030-12-31T23:59:59Z`` or ``30d``. Kept as text until the store's
+    clock is at hand."""
+
+    name = "time"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        try:
+            return value if SPAN.fullmatch(value) else str(writing.iso(writing.seconds(value)))
+        except names.Malformed as error:
+            self.fail(f"{error}, or as a span like 30d or 12h", param, ctx)
+
+
+def moment(store: Connection, value: str | None) -> str | None:
+    """The point in time that an option names, in ISO 8601."""
+    span = SPAN.fullmatch(value or "")
+    return writing.iso(writing.now(store) + seconds(span[0])) if span else value
+
+
+def seconds(span: str) -> float:
+    """A span like ``30d`` in seconds."""
+    return int(span[:-1]) * UNITS[span[-1]]
+
+
+def on_store(new: bool = False) -> Callable[[Command], Command]:
+    """Run a command with the store, open, as its first argument; with `new`, make one where there is none."""
+
+    def decorate(command: Command) -> Command:
+        @functools.wraps(command)
+        def run(*args: Any, **options: Any) -> None:
+            path = click.get_current_context().obj
+            if new:
+                create(path)
+            with closing(connect(path)) as store:
+                command(store, *args, **options)
+                store.settle()
+
+        return run
+
+    return decorate
+
+
+def with_terms(command: Command) -> Command:
+    """Give a command the options that say when a credential counts."""
+    command = click.option(
+        "--expires", metavar="TIME", type=Moment(), help="When it ends: a time, or a span like 30d."
+    )(command)
+    command = click.option("--not-before", metavar="TIME", type=Moment(), help="When it begins to count.")(command)
+    return click.option("--label", help="A note, for you.")(command)
+
+
+def with_chosen(command: Command) -> Command:
+    """Give a command the two ways to take a ticket that a person chose."""
+    command = click.option("--from-env", metavar="NAME", help="Take a chosen ticket from this variable.")(command)
+    return click.option("--from-stdin", is_flag=True, help="Take a chosen ticket from standard input.")(command)
+
+
+def terms(store: Connection, label: str | None, not_before: str | None, expires: str | None) -> dict[str, Any]:
+    """The options of :func:`with_terms`, those that were given."""
+    given = {"label": label, "not_before": moment(store, not_before), "expires": moment(store, expires)}
+    return {name: value for name, value in given.items() if value is not None}

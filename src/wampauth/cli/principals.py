@@ -1,0 +1,116 @@
+"""Who is known? Principals, with all that belongs to them."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import click
+
+from wampauth import names
+from wampauth.cli.options import WITHIN_A_SECOND, on_store
+from wampauth.store import Connection, writing
+
+
+@click.command()
+@click.argument("authid")
+@click.option("--realm", required=True, help="The realm it joins.")
+@click.option("--role", required=True, help="Its role there.")
+@click.option("--extra", default="{}", metavar="JSON", help="An object that it finds in its authextra.")
+@on_store(new=True)
+def add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
+    """Add a principal. It can't log in until it has a ticket or a key."""
+    try:
+        parsed = json.loads(extra)
+    except (ValueError, RecursionError):
+        raise names.Malformed("extra is a JSON object") from None
+    writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed})
+
+
+@click.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@on_store()
+def list_(store: Connection, as_json: bool) -> None:
+    """List the principals."""
+    show_records(writing.principals(store), ("authid", "realm", "role", "state", "credentials"), as_json)
+
+
+@click.command()
+@click.argument("authid")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@on_store()
+def show(store: Connection, authid: str, as_json: bool) -> None:
+    """Show a principal and its credentials."""
+    principal = writing.show(store, authid)
+    if as_json:
+        click.echo(json.dumps(principal))
+        return
+    for name in "authid", "realm", "role", "extra", "state", "revoked":
+        if principal[name] is not None:
+            value = principal[name]
+            click.echo(f"{name + ':':10}{json.dumps(value) if name == 'extra' else value}")
+    for credential in principal["credentials"]:
+        credential["public key"] = credential["verifier"] if credential["kind"] == "key" else None
+    click.echo()
+    columns = ("id", "kind", "state", "label", "not_before", "expires", "revoked", "public key")
+    show_records(principal["credentials"], columns, as_json)
+
+
+@click.command()
+@click.argument("authid")
+@click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
+@on_store()
+def remove(store: Connection, authid: str) -> None:
+    """Forget a principal and all its credentials."""
+    writing.remove(store, authid)
+    click.echo(f"{authid} is removed. {WITHIN_A_SECOND}", err=True)
+
+
+@click.command()
+@click.argument("authid")
+@on_store()
+def restore(store: Connection, authid: str) -> None:
+    """Take the revocation of AUTHID back. Credentials that were withdrawn one by one stay withdrawn."""
+    writing.restore(store, authid)
+
+
+@click.command("import")
+@click.argument("file", type=click.File("rb"))
+@on_store(new=True)
+def import_(store: Connection, file: Any) -> None:
+    """Add the principals in FILE (- for standard input), as `export` writes them: all or none."""
+    size = os.fstat(file.fileno()).st_size
+    with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+        count = writing.load(store, counted(file, bar.update))
+    click.echo(f"{count} principals were imported.", err=True)
+
+
+@click.command()
+@on_store()
+def export(store: Connection) -> None:
+    """Write all principals as JSON lines: no ticket and no private key, but the Argon2id of chosen tickets, so keep it
+    like the store itself."""
+    for principal in writing.export(store):
+        click.echo(json.dumps(principal))
+
+
+def counted(lines: Iterable[bytes], update: Callable[[int], None]) -> Iterable[bytes]:
+    """Pass `lines` on, and tell `update` how many bytes that were."""
+    for line in lines:
+        yield line
+        update(len(line))
+
+
+def show_records(records: Iterable[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
+    """Print records as JSON lines, or the columns that hold anything, aligned."""
+    if as_json:
+        for record in records:
+            click.echo(json.dumps(record))
+        return
+    rows = [["" if record[name] is None else str(record[name]) for name in columns] for record in records]
+    table = [[name.upper().replace("_", " ") for name in columns], *rows]
+    widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
+    used = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
+    for row in table:
+        click.echo("  ".join(row[i].ljust(widths[i]) for i in used).rstrip())

@@ -1,0 +1,52 @@
+"""How is the node run from a terminal, or by a Makefile?"""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+
+from wampauth.testing.node import Node, NodeError
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@click.option("--config", metavar="FILE", help="In the node directory.  [default: config.yaml, or else config.json]")
+@click.option(
+    "--loglevel",
+    type=click.Choice(["error", "warn", "info"]),  # at debug, the router writes down each ticket
+    default="error",
+    show_default=True,
+    help="How much the node writes.",
+)
+@click.option(
+    "--directory", type=click.Path(path_type=Path), default=".crossbar", show_default=True, help="The node's."
+)
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def start(config: str | None, loglevel: str, directory: Path, command: tuple[str, ...]) -> None:
+    """Run the node: until Ctrl-C, or for as long as COMMAND takes, and exit as that does."""
+    _end_in_order()
+    try:
+        click.echo("Starting the node ...")
+        with Node(directory, config, loglevel=loglevel) as node:
+            if command:
+                sys.exit(_run(command))
+            click.echo("The node is ready. Ctrl-C stops it.")
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node gets it too, and ends by itself
+            sys.exit(node.wait())
+    except NodeError as error:
+        raise click.ClickException(str(error)) from None
+
+
+def _end_in_order() -> None:
+    """Stop the node also when we are told to end, or when the terminal is closed."""
+    for number in signal.SIGTERM, signal.SIGHUP:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+            signal.signal(number, lambda received, _: sys.exit(128 + received))
+
+
+def _run(command: tuple[str, ...]) -> int:
+    try:
+        return subprocess.run(command, check=False).returncode
+    except OSError as error:
+        raise NodeError(f"{command[0]} can't be run: {error.strerror}") from None

@@ -1,0 +1,282 @@
+"""How do we refuse? The guard stands before and behind each check of an author's.
+
+Before: is the claim well-formed, may this address still try, and is the transport safe enough? Around: a deadline, and
+a net under every exception. Behind: is the answer one that the router can work with, and does it keep to the claim
+(``checks.py``)? Then one audit record; a yes is given at once, a no at a fixed time and in the one way that we say no.
+The guard knows neither how tickets and keys are checked nor where they lie.
+"""
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from autobahn.wamp.exception import ApplicationError
+from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.task import deferLater
+from twisted.logger import Logger
+from twisted.python.reflect import safe_str
+
+from wampauth import claims, names
+from wampauth.admission import Admissions
+from wampauth.audit import Audit
+from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_to, without_secret
+from wampauth.claims import Claim, Origin, Principal, Refused
+from wampauth.settings import Settings
+from wampauth.throttle import Throttle
+
+METHODS = ("ticket", "cryptosign")
+MAX_UNDERWAY = 1000  # attempts at once; a flood beyond that is told to come back
+MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
+SUMMARY = 60.0  # seconds between two log lines that count what was refused
+LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
+
+# What a refused client is told, whatever the cause. The true reason is for the audit.
+NO = {
+    "ticket": ("invalid_ticket", "could not authenticate session - invalid ticket for principal {0.authid}"),
+    "cryptosign": ("no_such_user", "no principal with matching public key 0x{0.pubkey}"),
+}
+
+Admitted = dict[str, Any]  # what the router is told
+Procedure = Callable[[Any, Any, Any], "Deferred[Admitted]"]
+
+
+class Refusal(Exception):
+    """A "no" worked out: how the audit calls it and why, and what the client gets to see."""
+
+    def __init__(self, outcome: str, reason: str, error: str, text: str, **audited: str | None) -> None:
+        """:param error: the last part of the URI; the authenticator's prefix comes before it."""
+        super().__init__(reason)
+        self.outcome, self.reason, self.error, self.text, self.audited = outcome, reason, error, text, audited
+
+
+def malformed(rule: str) -> Refusal:
+    """No client library would send this; `rule` says what was expected."""
+    return Refusal("malformed", rule, "malformed", rule)
+
+
+def throttled(wait: float) -> Refusal:
+    """Too many failures; there is a token again in `wait` seconds."""
+    text = f"too many failed attempts - try again in {int(wait) + 1} seconds"
+    return Refusal("throttled", "out of tokens", "too_many_attempts", text)
+
+
+def unavailable(reason: str) -> Refusal:
+    """Our fault. The client gets a reference that log and audit have too, and nothing else of the `reason`."""
+    reference = secrets.token_hex(4)
+    text = f"authentication is unavailable - try again later (reference {reference})"
+    return Refusal("unavailable", reason, "unavailable", text, reference=reference)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One login on its way through the guard."""
+
+    method: str
+    started: float  # seconds on the clock
+    origin: Origin
+    claim: Claim | None = None  # once it is known to be well-formed
+
+
+class Guard:
+    """Wraps checks. One guard serves all methods and both wirings of a process: its counts are the only ones."""
+
+    log = Logger()
+
+    def __init__(self, clock: Any, settings: Settings, audit: Audit, prefix: str, admissions: Admissions) -> None:
+        """
+        :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
+        :param prefix: of the URIs that a client is refused with.
+        :param admissions: marks what is admitted, so that ``Sessions`` knows it again.
+        """
+        self._clock = clock
+        self._settings = settings
+        self._audit = audit
+        self._prefix = prefix
+        self._admissions = admissions
+        self._throttle = Throttle(clock, settings)
+        self._underway: set[str] = set()  # connections
+        self._refusals = 0  # since the last summary
+        self._faults = 0  # our own, since then
+        self._counting = False  # a summary is due
+
+    def wrap(self, method: str, check: AnyCheck) -> Procedure:
+        """Make the procedure that the router calls, ``authenticate(realm, authid, details)``, out of `check`.
+
+        Its Deferred fires with what the router is told, or fails with an ``ApplicationError`` whose URI and text the
+        client gets to see. It always fires: a yes at once, a no at ``refusal_delay``, and at ``deadline`` in any case.
+        """
+
+        def authenticate(realm: Any, authid: Any, details: Any) -> "Deferred[Admitted]":
+            details = details if isinstance(details, dict) else {}
+            origin = claims.origin(details, self._settings.trusted_proxies)
+            attempt = Attempt(method, self._clock.seconds(), origin)
+            return Deferred.fromCoroutine(self._authenticate(attempt, check, (realm, authid, details)))
+
+        return authenticate
+
+    async def _authenticate(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
+        """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
+        connection = attempt.origin.connection
+        if connection in self._underway:
+            raise self._at_once(attempt, malformed("one attempt at a time"))
+        if len(self._underway) >= MAX_UNDERWAY:
+            raise self._at_once(attempt, unavailable("too many attempts at once"))
+        self._underway.add(connection)
+        try:
+            return await self._decide(attempt, check, claimed)
+        except Refusal as no:
+            await self._until_it_is_time(attempt, no)
+            raise self._error(no) from None
+        finally:
+            self._underway.discard(connection)
+
+    async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
+        """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
+        try:
+            attempt.claim = claim = _parse(attempt, claimed)
+            subject, address = claims.subject(claim), attempt.origin.address
+            if wait := self._throttle.take(subject, address):
+                raise throttled(wait)
+            require_safe_transport(self._settings, attempt.method, attempt.origin)
+            principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
+            self._throttle.give_back(subject, address)
+            self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
+            return self._told(principal)
+        except Refusal:
+            raise
+        except Refused as no:
+            error, text = NO[attempt.method]
+            reason = without_secret(safe_str(no.reason), attempt.claim)  # an author may give anything
+            raise Refusal("refused", reason, error, text.format(attempt.claim), **no.found) from None
+        except WrongAnswer as wrong:
+            raise unavailable(str(wrong)) from None
+        except Exception as fault:
+            raise unavailable(describe(fault, attempt.claim)) from None
+
+    def _told(self, principal: Principal) -> Admitted:
+        """What the router is told: a copy, since the router changes what it gets."""
+        told: Admitted = {"realm": principal.realm, "authid": principal.authid, "role": principal.role}
+        told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
+        return told if principal.pubkey is None else {**told, "pubkey": principal.pubkey}
+
+    def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
+        """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""
+        outcome: Deferred[Any] = Deferred()
+
+        def give_up() -> None:
+            outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
+            answer.cancel()
+
+        timer = self._clock.callLater(self._settings.deadline, give_up)
+
+        def settle(result: Any) -> None:
+            if timer.active():
+                timer.cancel()
+                outcome.callback(result)  # a Failure travels on as one
+
+        answer = maybeDeferred(ask, check, claim, partial(self._warn_of, check))
+        answer.addBoth(settle)
+        return outcome
+
+    def _warn_of(self, check: AnyCheck, seconds: float) -> None:
+        """Tell of a check that computes, or waits, where everybody else has to wait with it."""
+        if seconds > LONGEST_HOLD:
+            self._begin_counting()
+            name = getattr(check, "__qualname__", type(check).__name__)
+            text = "{name} kept the reactor for {ms:.0f} ms: what takes long belongs into a thread (deferToThread)"
+            self._fault(text, name=name, ms=seconds * 1000)
+
+    async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
+        """Wait for the moment of a no: how long a check took must not tell why it failed."""
+        self._report(attempt, no)
+        delay, elapsed = self._settings.refusal_delay, self._clock.seconds() - attempt.started
+        if no.outcome == "refused" and delay:
+            delay *= 1 + elapsed // delay  # a check that was slow is answered on the next beat
+        await deferLater(self._clock, max(0.0, delay - elapsed))
+
+    def _at_once(self, attempt: Attempt, no: Refusal) -> ApplicationError:
+        """A no to what is too much: it must not leave anything waiting."""
+        self._report(attempt, no)
+        return self._error(no)
+
+    def _error(self, no: Refusal) -> ApplicationError:
+        return ApplicationError(self._prefix + no.error, no.text)
+
+    def _report(self, attempt: Attempt, no: Refusal) -> None:
+        """Tell the audit of each refusal, and the log of the first few that are our fault."""
+        self._begin_counting()
+        self._refusals += 1
+        if no.outcome == "unavailable":
+            self._fault("authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited)
+        try:
+            self._record(attempt, no.outcome, reason=no.reason, **no.audited)
+        except Exception as error:
+            self._fault("the audit can't be written: {error}", error=error)
+
+    def _begin_counting(self) -> None:
+        if not self._counting:
+            self._counting = True
+            self._clock.callLater(SUMMARY, self._summarise)
+
+    def _fault(self, text: str, **values: Any) -> None:
+        self._faults += 1
+        if self._faults <= MAX_FAULTS:
+            self.log.error(text, **values)
+
+    def _summarise(self) -> None:
+        """A flood of refusals is one line in the log; the audit has each of them."""
+        if self._refusals:
+            self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
+        self._refusals = self._faults = 0
+        self._counting = False
+
+    def _record(self, attempt: Attempt, outcome: str, **more: str | None) -> None:
+        self._audit.record(
+            outcome,
+            method=attempt.method,
+            claimed=claims.subject(attempt.claim) if attempt.claim else None,
+            peer=attempt.origin.address,
+            session=attempt.origin.session,
+            duration=round(self._clock.seconds() - attempt.started, 4),
+            **more,
+        )
+
+
+def refuse_all(prefix: str) -> Procedure:
+    """The procedure of an authenticator that can't work: the client is told to come back, and the log has said why."""
+
+    def authenticate(realm: Any, authid: Any, details: Any) -> "Deferred[Admitted]":
+        return fail(ApplicationError(prefix + "unavailable", "authentication is unavailable - try again later"))
+
+    return authenticate
+
+
+def require_safe_transport(settings: Settings, method: str, origin: Origin) -> None:
+    """Where the settings ask for it: no secret in clear, and no signature that a man in the middle could pass on.
+
+    :raises Refusal: that tells an honest client what to change.
+    """
+    if settings.plain_from and origin.locality in settings.plain_from:
+        return
+    if settings.require_tls and not origin.is_secure:
+        text = "this transport needs TLS - connect with wss://, and replace a ticket that has been sent in clear"
+        raise Refusal("refused", "no TLS", "tls_required", text)
+    if settings.require_channel_binding and method == "cryptosign" and origin.channel_binding is None:
+        text = (
+            "this transport needs channel binding - set channel_binding to tls-unique, and sign the challenge with it"
+        )
+        raise Refusal("refused", "no channel binding", "channel_binding_required", text)
+
+
+def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any]) -> Claim:
+    realm, authid, details = claimed
+    try:
+        return claims.parse(attempt.method, realm, authid, details if isinstance(details, dict) else {}, attempt.origin)
+    except names.Malformed as broken:
+        raise malformed(str(broken)) from None
+
+
+def _known(principal: Principal) -> dict[str, str | None]:
+    return {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}

@@ -1,0 +1,156 @@
+"""What does a well-formed name look like?
+
+Used twice: for what a stranger claims (``claims.py``) and for what an operator stores (``store/writing.py``).
+Every function returns its argument in the one form we keep, or raises :class:`Malformed` with a sentence that is
+fit for a stranger's eyes: it names the rule, never the value.
+"""
+
+import json
+import math
+import re
+from typing import Any
+
+from nacl.bindings import crypto_core_ed25519_is_valid_point
+
+MAX_AUTHID = 128  # characters
+MAX_LABEL = 64
+MAX_EXTRA = 4096  # characters of JSON; it travels with each login
+MAX_DEPTH = 20  # of its objects and lists
+MAX_TICKET = 1024  # characters; one that ``wampauth ticket`` makes has 43
+REALM = re.compile(r"[A-Za-z][A-Za-z0-9_\-@.]{2,254}")  # the router's own rule (autobahn.wamp.message)
+ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_\-.]{0,127}")
+PUBKEY = re.compile(r"[0-9a-fA-F]{64}")
+CREDENTIAL = re.compile(r"[0-9a-f]{16}")
+ARGON2ID = re.compile(
+    r"\$argon2id\$v=19\$m=(?P<memory>[0-9]{1,7}),t=(?P<passes>[0-9]{1,2}),p=1\$[A-Za-z0-9+/]{22}\$[A-Za-z0-9+/]{43}"
+)
+PREFIX = re.compile(r"([a-z0-9_]+\.)+")
+RESERVED_ROLES = ("trusted", "anonymous")  # the router grants the first everything, and hands out the second itself
+RESERVED_EXTRA = re.compile(
+    r"credential|expires|wampauth|transport|x_cb_.*|proxy_.*"
+)  # fields that we and the router put in ourselves
+
+
+class Malformed(ValueError):
+    """A name breaks its rule. The text says which rule."""
+
+
+def realm(value: Any) -> str:
+    """A realm name, as the router allows it."""
+    if not (isinstance(value, str) and REALM.fullmatch(value)):
+        raise Malformed("a realm is 3 to 255 letters, digits or _-@. and starts with a letter")
+    return value
+
+
+def prefix(value: Any) -> str:
+    """What an authenticator's URIs begin with, in the strict form of WAMP's loose and strict URIs (section 2.1.1)."""
+    if not (isinstance(value, str) and PREFIX.fullmatch(value)):
+        raise Malformed("a prefix is like com.example. and ends in a dot: lower-case letters, digits, _ and dots")
+    return value
+
+
+def role(value: Any) -> str:
+    """A role that a principal may have: well-formed, and none that the router treats specially."""
+    if not (isinstance(value, str) and ROLE.fullmatch(value)):
+        raise Malformed("a role is 1 to 128 letters, digits or _-. and starts with a letter")
+    if value in RESERVED_ROLES:
+        raise Malformed(f"the role {value!r} belongs to the router and can't be given to a principal")
+    return value
+
+
+def authid(value: Any) -> str:
+    """An authid: printable, without spaces, at most :data:`MAX_AUTHID` characters. That excludes NUL and surrogates."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_AUTHID and value.isprintable() and " " not in value):
+        raise Malformed(f"an authid is 1 to {MAX_AUTHID} printable characters without spaces")
+    return value
+
+
+def ticket(value: Any) -> str:
+    """A ticket: text that UTF-8 can carry, at most :data:`MAX_TICKET` characters."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_TICKET and _encodable(value)):
+        raise Malformed(f"a ticket is 1 to {MAX_TICKET} characters of text")
+    return value
+
+
+def label(value: Any) -> str:
+    """An operator's note on a credential: printable, so that a terminal can show it, and possibly empty."""
+    if not (isinstance(value, str) and len(value) <= MAX_LABEL and (value == "" or value.isprintable())):
+        raise Malformed(f"a label is at most {MAX_LABEL} printable characters")
+    return value
+
+
+def extra(value: Any) -> dict[str, Any]:
+    """What a principal finds in its authextra: a JSON object, without the fields that we and the router put there."""
+    if not isinstance(value, dict):
+        raise Malformed("extra is a JSON object")
+    value = portable(value)
+    if value and len(json.dumps(value)) > MAX_EXTRA:
+        raise Malformed(f"extra is at most {MAX_EXTRA} characters of JSON")
+    if reserved := [name for name in value if RESERVED_EXTRA.fullmatch(name)]:
+        raise Malformed(f"extra can't hold {reserved[0]!r}: the router puts that there")
+    return value
+
+
+def portable(value: Any, depth: int = 0) -> Any:
+    """A copy of `value`, if every serializer of WAMP can carry it. A client whose WELCOME can't be written waits for
+    ever."""
+    if isinstance(value, str) and _encodable(value):
+        return value
+    if isinstance(value, int) and -(2**63) <= value < 2**63:  # True and False are int, too
+        return value
+    if value is None or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, dict) and depth < MAX_DEPTH and all(isinstance(name, str) for name in value):
+        return {portable(name): portable(part, depth + 1) for name, part in value.items()}
+    if isinstance(value, (list, tuple)) and depth < MAX_DEPTH:
+        return [portable(part, depth + 1) for part in value]
+    raise Malformed(f"extra is a JSON object of text and 64-bit numbers, nested at most {MAX_DEPTH} deep")
+
+
+def pubkey(value: Any) -> str:
+    """The form of a public key: 64 hexadecimal digits. Returned in lower case."""
+    if not (isinstance(value, str) and PUBKEY.fullmatch(value)):
+        raise Malformed("a public key is 64 hexadecimal digits")
+    return value.lower()
+
+
+def safe_pubkey(value: Any) -> str:
+    """A public key that may be stored: a canonical point of the prime-order group.
+
+    A key of small order would accept forged signatures (RFC 8032, section 8; libsodium's
+    ``crypto_core_ed25519_is_valid_point`` does the check, in about 50 microseconds).
+    """
+    key = pubkey(value)
+    if not crypto_core_ed25519_is_valid_point(bytes.fromhex(key)):
+        raise Malformed("the public key isn't a point of Ed25519 that a signature can be checked with")
+    return key
+
+
+def sha256(value: Any) -> str:
+    """What is stored of a ticket that was made here: its SHA-256, in 64 hexadecimal digits."""
+    if not (isinstance(value, str) and PUBKEY.fullmatch(value)):
+        raise Malformed("a ticket is stored as its SHA-256, 64 hexadecimal digits")
+    return value.lower()
+
+
+def argon2id(value: Any) -> str:
+    """What is stored of a ticket that a person chose: Argon2id in the usual text form, at a price we can pay."""
+    found = ARGON2ID.fullmatch(value) if isinstance(value, str) else None
+    if not found or not 8 <= int(found["memory"]) <= 262_144 or not 1 <= int(found["passes"]) <= 8:
+        raise Malformed("a chosen ticket is stored as Argon2id of 8 KiB to 256 MiB and 1 to 8 passes")
+    return found[0]
+
+
+def credential(value: Any) -> str:
+    """The id of a credential: 16 hexadecimal digits, in lower case."""
+    if not (isinstance(value, str) and CREDENTIAL.fullmatch(value)):
+        raise Malformed("the id of a credential is 16 hexadecimal digits")
+    return value
+
+
+def _encodable(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True

@@ -1,0 +1,130 @@
+"""What is there once in a process? An author's checks, with their settings and their guard, from start to stop."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from wampauth.admission import Admissions
+from wampauth.audit import Audit, open_audit
+from wampauth.guard import METHODS, Guard, Procedure
+from wampauth.settings import Settings, SettingsError, require_private
+
+START_TIMEOUT = 30.0  # seconds
+STOP_TIMEOUT = 3.0  # seconds
+
+
+class Service:
+    """The guarded procedures of an ``Authenticator``."""
+
+    log = Logger()
+
+    def __init__(
+        self,
+        clock: Any,
+        checks: Callable[[dict[str, Any]], object],
+        settings: dict[str, Any],
+        guard: Settings,
+        prefix: str,
+        admissions: Admissions,
+        audit: Audit | None = None,
+    ) -> None:
+        """
+        :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
+        :param audit: None: the one that the settings name.
+        :raises SettingsError: if the checks can't work with their settings, or offer no method; what else they raise
+            passes.
+        :raises OSError: if the audit file or a private file can't be opened.
+        """
+        self.settings = guard
+        self._clock = clock
+        for file in guard.private_files:
+            require_private(file)
+        try:
+            self._checks: Any = checks(settings)
+        except KeyError as missing:
+            raise SettingsError(f"the checks miss {missing}: is that a setting in the component's extra?") from None
+        self._name = type(self._checks).__name__
+        guarding = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
+        offered = [method for method in METHODS if callable(getattr(self._checks, method, None))]
+        if not offered:
+            raise SettingsError(f"{self._name} has none of the methods {', '.join(METHODS)}")
+        self._warn_of_misspelt_methods()
+        self.procedures = {method: guarding.wrap(method, self._once_started(method)) for method in offered}
+        self._is_started = self._is_starting = False
+        self._waiting: list[Deferred[None]] = []
+
+    def _warn_of_misspelt_methods(self) -> None:
+        """A method that is called otherwise isn't offered, and nobody would notice before the first login."""
+        for name in vars(type(self._checks)):
+            if name not in METHODS and (meant := get_close_matches(name, METHODS, n=1, cutoff=0.85)):
+                self.log.error(
+                    "{name} has a method {method}(): is {meant}() meant?", name=self._name, method=name, meant=meant[0]
+                )
+
+    def procedure(self, method: str) -> Procedure:
+        """The procedure that the router calls for `method`.
+
+        :raises SettingsError: if the checks don't offer it.
+        """
+        if method not in self.procedures:
+            raise SettingsError(f"{self._name} has no method {method}()")
+        return self.procedures[method]
+
+    def begin(self) -> None:
+        """Start the checks, with nobody waiting for it; the log is told if that fails."""
+        self.started().addErrback(lambda failure: self.log.error("{e}", e=failure.value))
+
+    def started(self, session: Any = None) -> "Deferred[None]":
+        """Wait until the checks have started. They start once, however many wait; after a failure, the next one who
+        asks has them try again.
+
+        :param session: that of the authenticators' realm, for checks that call others; None in the function wiring.
+        """
+        waiting: Deferred[None] = Deferred(self._waiting.remove)
+        self._waiting.append(waiting)
+        if self._is_started:
+            self._settle(None)
+        elif not self._is_starting:
+            self._is_starting = True
+            start = getattr(self._checks, "start", None)
+            starting = maybeDeferred(start, session) if start else maybeDeferred(lambda: None)
+            starting.addTimeout(START_TIMEOUT, self._clock, self._too_late).addBoth(self._settle)
+        return waiting
+
+    def _too_late(self, *_: object) -> None:
+        raise TimeoutError(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
+
+    def _settle(self, result: Any) -> None:
+        """The checks have started, or failed to: tell all who wait."""
+        failed = isinstance(result, Failure)
+        if not failed and not self._is_started and hasattr(self._checks, "stop"):
+            reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        self._is_starting, self._is_started = False, not failed
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(result if failed else None)
+
+    def _stop(self) -> "Deferred[None]":
+        """Let the checks end, but don't keep the node from ending."""
+        stopping = maybeDeferred(self._checks.stop).addTimeout(STOP_TIMEOUT, self._clock)
+        return stopping.addErrback(
+            lambda failure: self.log.error("{name}.stop(): {e!r}", name=self._name, e=failure.value)
+        )
+
+    def _once_started(self, method: str) -> Any:
+        check = getattr(self._checks, method)
+        if not hasattr(self._checks, "start"):
+            return check
+
+        async def ask(claim: Any) -> Any:
+            if not self._is_started:
+                await self.started()
+            return await maybeDeferred(check, claim)
+
+        ask.__qualname__ = check.__qualname__
+        return ask

@@ -1,0 +1,214 @@
+"""May you still? One of these runs in each application realm, and ends sessions that may not go on.
+
+Those that an authenticator let in are known by their mark (``admission.py``). Each ends when its time is up, and, with
+a store, when its credential no longer counts, or stands for something else than the session was given (``watch.py``).
+But the router only sends GOODBYE, and a client that ignores it stays. Where a role has
+``"authorizer": "com.example.authorize"`` in place of permissions, the router asks here before each call, publish,
+subscribe and register: a session that was ended may do and hear nothing more.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from wampauth import claims, permissions
+from wampauth.admission import Admissions, is_marked
+from wampauth.audit import open_audit
+from wampauth.claims import Principal
+from wampauth.ending import Ending
+from wampauth.live import Live
+from wampauth.lookup import Lookup
+from wampauth.permissions import DENIED, Decision, Permissions
+from wampauth.settings import Settings, SettingsError
+from wampauth.store import open_store
+from wampauth.watch import Watch
+
+IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
+NO_STORE = (
+    "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
+    "they end when their time is up, and not before"
+)
+NOT_OURS = (
+    "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
+    "authenticators and Sessions in different processes need the same file as 'admission_key'"
+)
+
+
+class Admitting(Protocol):
+    """What is asked of an ``Authenticator`` here."""
+
+    @property
+    def prefix(self) -> str: ...
+    def admissions(self) -> Admissions: ...
+    def configure(self, extra: Mapping[str, Any] | None, whole: bool = ...) -> None: ...
+    def configuration(self) -> tuple[dict[str, Any], Settings]: ...
+
+
+def sessions_of(authenticator: Admitting) -> type[Any]:
+    """Make the component's class for the sessions that `authenticator` lets in."""
+
+    class Sessions(RealmSessions):
+        _authenticator = authenticator
+
+        @staticmethod
+        def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
+            """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
+            if "connections" in extra:
+                raise SettingsError("unknown setting 'connections'")
+            authenticator.configure(extra, whole=False)
+            permissions.check(personality, extra.get("roles", {}))
+
+    return Sessions
+
+
+class RealmSessions(ApplicationSession):
+    """Watches the sessions of its realm, and answers for the roles in its ``extra``. Its other settings are the
+    authenticator's; without any, those of the authenticator's component in the same worker hold."""
+
+    log = Logger()
+    _authenticator: Admitting
+
+    def __init__(self, config: ComponentConfig, clock: Any = reactor) -> None:
+        """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
+        super().__init__(config)
+        self._authenticator.configure(config.extra, whole=False)
+        roles = (config.extra or {}).get("roles")
+        self._procedure = self._authenticator.prefix + "authorize"
+        self._permissions = Permissions(roles, self._procedure) if roles else None
+        self._clock = clock
+        self._ending = Ending(self, clock, for_good=self._permissions is not None)
+        self._watch: Watch | None = None  # until we have joined
+        self._told_of_marks = self._told_of_credentials = False
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        """Begin to watch, or leave: a node whose sessions can't be ended must not come up."""
+        try:
+            settings, self._guard = self._authenticator.configuration()
+            self._admissions = self._authenticator.admissions()
+            IN_THIS_PROCESS.add(self._admissions)
+            self._audit = open_audit(self._guard.audit)
+            lookup = Lookup(open_store(settings["store"]), self._clock) if "store" in settings else None
+            self._watch = watch = Watch(lookup, self._clock, self._end)
+            await watch.reach()  # first: what changes from now on isn't missed
+            await self.subscribe(self._joined, "wamp.session.on_join")
+            await self.subscribe(self._left, "wamp.session.on_leave")
+            for session in await self.call("wamp.session.list"):
+                await self._adopt(watch, session)
+            if self._permissions:
+                await self.register(self.authorize, self._procedure)
+            watch.start()
+        except Exception as error:
+            self.log.error("sessions can't be watched: {error}", error=error)
+            self.leave()
+            raise
+
+    def onLeave(self, details: CloseDetails) -> None:
+        if self._watch:
+            self._watch.stop()
+
+    # -- who is here
+
+    def _joined(self, details: dict[str, Any]) -> None:
+        assert self._watch
+        try:
+            live = self._know(self._watch, details)
+            if live:
+                method = details["authmethod"]  # behind a proxy it isn't the client's
+                self._record("joined", live, method=None if method.endswith("-proxy") else method)
+        except Exception as error:  # what an event's handler raises would take this component out of the realm
+            self._watch.health.fault(error)
+
+    def _left(self, session: int) -> None:
+        assert self._watch
+        try:
+            live = self._watch.live.remove(session)
+            if live:
+                self._record("left", live)
+        except Exception as error:
+            self._watch.health.fault(error)
+
+    async def _adopt(self, watch: Watch, session: int) -> Live | None:
+        """Take over a session that was there before us, or that we have yet to hear of."""
+        details = await self._ending.attempt("wamp.session.get", session)
+        return self._know(watch, details) if details else None
+
+    def _know(self, watch: Watch, details: dict[str, Any]) -> Live | None:
+        """The session that `details` describe; None if it isn't one of our authenticator's."""
+        session = details["session"]
+        if known := watch.live.get(session):
+            return known
+        principal = self._admissions.read(self._realm, details)
+        if principal is None:
+            self._tell_of_marks(details)
+            return None
+        self._tell_of_credentials(watch, principal)
+        peer = claims.origin(details, self._guard.trusted_proxies).address
+        live = Live(session, principal, peer, principal.expires)
+        watch.add(live)
+        return live
+
+    # -- who has to go
+
+    def _end(self, live: Live, why: str) -> None:
+        """From here on the authorizer denies it everything."""
+        reason = self._authenticator.prefix + why
+        self._record("ended", live, reason=reason)
+        self._ending.end(live.session, reason)
+
+    # -- the authorizer
+
+    def authorize(
+        self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
+    ) -> "Decision | Deferred[Decision]":
+        """The router's question: may this session do `action` (call, publish, subscribe or register) on `uri`?"""
+        assert self._watch
+        live = self._watch.live.get(details["session"])
+        if live and self._watch.may(live):
+            return self._decide(details, uri, action, options)
+        if live and (live.ended or not self._watch.can_tell()):
+            return dict(DENIED)
+        return Deferred.fromCoroutine(self._authorize_newcomer(self._watch, details, uri, action, options))
+
+    async def _authorize_newcomer(
+        self, watch: Watch, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
+    ) -> Decision:
+        """A session may act before it was looked at, or before we have even heard that it joined. Then we ask the
+        router for it: if it has left, nobody will tell us again."""
+        session = details["session"]
+        live = watch.live.get(session) or await self._adopt(watch, session)
+        if live is None or not watch.can_tell():
+            return dict(DENIED)
+        await watch.look_at(live)
+        return self._decide(details, uri, action, options) if watch.may(live) else dict(DENIED)
+
+    def _decide(self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]) -> Decision:
+        if self._permissions is None:
+            return dict(DENIED)
+        return self._permissions.decide(details["authrole"], uri, action, options)
+
+    # -- for the record
+
+    def _tell_of_credentials(self, watch: Watch, principal: Principal) -> None:
+        if principal.credential is not None and not watch.has_store and not self._told_of_credentials:
+            self.log.error(NO_STORE, realm=self._realm)
+            self._told_of_credentials = True
+
+    def _tell_of_marks(self, details: Mapping[str, Any]) -> None:
+        """Once, or a stranger who forges marks could fill the log."""
+        if self._told_of_marks or not is_marked(details):
+            return
+        if not any(other.read(self._realm, details) for other in IN_THIS_PROCESS):
+            self.log.error(NOT_OURS, realm=self._realm)
+            self._told_of_marks = True
+
+    def _record(self, outcome: str, live: Live, **more: str | None) -> None:
+        known = {"authid": live.principal.authid, "credential": live.principal.credential, "realm": self._realm}
+        try:
+            self._audit.record(outcome, **more, **known, peer=live.peer, session=live.session)
+        except Exception as error:
+            self.log.error("the audit can't be written: {error}", error=error)

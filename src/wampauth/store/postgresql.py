@@ -1,0 +1,123 @@
+"""How is a store opened that several machines share? Nobody else knows PostgreSQL, and whoever has a file doesn't need
+it.
+
+Passwords belong in ``~/.pgpass`` or ``PGPASSWORD``, not in the URL: a configuration isn't a place for secrets.
+"""
+
+import os
+import re
+import select
+import socket
+from contextlib import suppress
+from typing import Any
+
+import psycopg
+
+from wampauth.store.engine import BUSY, StoreError, checked, script, sentences
+
+apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
+# No password, and no place where one could slip in: what couldn't be read is quoted in errors.
+URL = re.compile(
+    r"postgresql://([\w.+-]+@)?(?P<place>([\w.-]*(:\d+)?,)*[\w.-]*(:\d+)?/[\w.+-]+)"
+    r"(\?sslmode=[a-z-]+(&sslrootcert=[\w./-]+)?)?"
+)
+CONNECT_TIMEOUT = 2  # seconds; below the guard's deadline, like BUSY
+KEEPALIVE = 3  # seconds: is the machine still there?
+LOCK = 7_316_550  # any number; with it, two operators don't make the tables at once
+CLOCK = """CREATE FUNCTION store_now() RETURNS DOUBLE PRECISION LANGUAGE SQL
+           AS 'SELECT EXTRACT(EPOCH FROM date_trunc(''milliseconds'', clock_timestamp()))::DOUBLE PRECISION'"""
+
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A store in PostgreSQL, with what ``engine.Connection`` asks for."""
+
+    BEGIN_READING: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ",)
+    BEGIN_WRITING: tuple[str, ...] = (
+        "BEGIN",
+        "LOCK TABLE change IN EXCLUSIVE MODE",
+    )  # writers take turns, readers don't mind
+
+    name: str
+    identity: tuple[int, ...] = ()  # the number of the table: tables that are made anew have another
+
+    def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[tuple[Any, ...]]:
+        """Run a statement that is written with SQLite's placeholders."""
+        return super().execute(query.replace("?", "%s"), params, **options)
+
+    def interrupt(self) -> None:
+        """Hang up, which also works when the server says nothing any more. The server ends the query at `longest`."""
+        with suppress(OSError), socket.socket(fileno=os.dup(self.fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+
+    def is_stale(self) -> bool:
+        """True if the connection is lost: what a server says unasked is goodbye."""
+        if self.closed:
+            return True
+        listener = select.poll()
+        listener.register(self.fileno(), select.POLLIN)
+        return bool(listener.poll(0))
+
+    def settle(self) -> None:
+        """Nothing to do; a file has a log to empty."""
+
+    @staticmethod
+    def explain(error: Exception) -> str:
+        """What the server says, in a line."""
+        if isinstance(error, psycopg.errors.UndefinedTable):
+            return "this database holds no principals; `wampauth add` makes the tables"
+        return " ".join(str(error).split())
+
+
+def connect(url: str, busy: float = BUSY, longest: float | None = None) -> Connection:
+    """Connect to the database that `url` names, and check that there is a store of ours.
+
+    :param busy: seconds to wait for a lock that another session holds, or for a server that doesn't answer.
+    :param longest: seconds after which the server gives up a statement; None: never.
+    :raises StoreError: if there is none, or one of another version, or the server can't be reached.
+    """
+    store = checked(_connect(url, busy, longest))
+    with sentences(store):
+        row = store.execute("SELECT 'change'::regclass::oid::bigint").fetchone()
+    store.identity = row or ()
+    return store
+
+
+def create(url: str) -> None:
+    """Make the tables in the database that `url` names, unless it has them.
+
+    :raises StoreError: if that can't be done.
+    """
+    store = _connect(url, BUSY, None)
+    try:
+        with sentences(store), store.transaction():
+            store.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+            if store.execute("SELECT to_regclass('store')").fetchone() == (None,):
+                store.execute(CLOCK)
+                store.execute(script().replace(" TEXT", ' TEXT COLLATE "C"'))  # sorted by code point, as in a file
+    finally:
+        store.close()
+
+
+def _connect(url: str, busy: float, longest: float | None) -> Connection:
+    address = URL.fullmatch(url)
+    if address is None:
+        raise StoreError(
+            "a store's URL is written postgresql://USER@HOST:PORT/DATABASE, with ?sslmode=verify-full if you like;"
+            " a password belongs in ~/.pgpass or PGPASSWORD"
+        )
+    name = f"postgresql://{address['place']}"
+    try:
+        store = Connection.connect(
+            url,
+            autocommit=True,  # transactions begin and end where the code says so
+            connect_timeout=CONNECT_TIMEOUT,
+            tcp_user_timeout=int(busy * 1000),
+            keepalives_idle=KEEPALIVE,
+            keepalives_interval=KEEPALIVE,
+            keepalives_count=2,
+            options=f"-c lock_timeout={int(busy * 1000)} -c statement_timeout={int((longest or 0) * 1000)}",
+        )
+    except psycopg.Error as error:
+        raise StoreError(f"{name}: {Connection.explain(error)}") from None
+    store.name = name
+    return store

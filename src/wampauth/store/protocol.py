@@ -1,0 +1,165 @@
+"""What is a store asked? A class of your own that answers these four questions takes the place of the one that is
+shipped, and nobody else has to know. ``wampauth.testing.StoreContract`` tells whether it does.
+"""
+
+from collections.abc import Awaitable, Collection, Mapping
+from inspect import isawaitable
+from typing import Any, Protocol
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.python.reflect import namedModule
+
+from wampauth.claims import Answer, KeyClaim, Principal, TicketClaim
+from wampauth.settings import SettingsError
+
+Changes = tuple[Any, Collection[str] | None]
+QUESTIONS = ("by_ticket", "by_key", "by_ids", "changes")
+LONGEST_START = 30.0  # seconds
+LONGEST_STOP = 3.0  # seconds
+
+
+class Store(Protocol):
+    """What an author writes. Each method may be a coroutine function, return a Deferred, or answer at once.
+
+    A store may also have ``start()``, which is begun at the first question and awaited by each; it has 30 seconds, and is
+    tried again after a failure. And ``stop()``, which is called at the end of the process if it was started, and has 3.
+    Whatever a method raises, but for ``Refused``, means that the store is away: a client is told to try again.
+    """
+
+    def by_ticket(self, claim: TicketClaim, /) -> Answer:
+        """Whose ticket it is, or None; may raise ``Refused`` with the reason. Must not tell by the time that it takes
+        whether there is such an authid."""
+
+    def by_key(self, claim: KeyClaim, /) -> Answer:
+        """Whose public key it is, or None; may raise ``Refused`` with the reason."""
+
+    def by_ids(self, credentials: Collection[str], /) -> Mapping[str, Principal] | Awaitable[Mapping[str, Principal]]:
+        """Those of the credentials that count now, by their id, each with its principal as it stands now."""
+
+    def changes(self, since: Any, /) -> Changes | Awaitable[Changes]:
+        """Where we are now, and the authids that something was taken from since then.
+
+        :param since: where we were when it was asked before, or None.
+        :returns: with None for the authids: look at everybody.
+        """
+
+
+class OpenStore:
+    """A store whose answers can always be awaited, and are of the right type. ``wampauth.open_store`` makes one.
+
+    How long an answer may take is for those to say who ask. To cancel a question takes nothing from the others.
+    """
+
+    log = Logger()
+
+    def __init__(self, store: Store, reactor: Any = None) -> None:
+        """
+        :param reactor: None stands for Twisted's own.
+        :raises SettingsError: if the store lacks a method.
+        """
+        if missing := [name for name in QUESTIONS if not callable(getattr(store, name, None))]:
+            raise SettingsError(f"a store of type {type(store).__name__} lacks the method {missing[0]}")
+        self._store: Any = store
+        self._reactor = reactor
+        self._is_started = self._is_starting = False
+        self._waiting: list[Deferred[Any]] = []  # for the start that is under way
+
+    async def by_ticket(self, claim: TicketClaim) -> Principal | None:
+        """Whose ticket it is, or None.
+
+        :raises Refused: if the ticket doesn't count now; some stores do so, with the reason.
+        :raises Exception: here and below, if the store is away.
+        """
+        return _principal_or_none(await self._ask("by_ticket", claim))
+
+    async def by_key(self, claim: KeyClaim) -> Principal | None:
+        """Whose public key it is, or None.
+
+        :raises Refused: if the key doesn't count now; some stores do so, with the reason.
+        """
+        return _principal_or_none(await self._ask("by_key", claim))
+
+    async def by_ids(self, credentials: Collection[str]) -> Mapping[str, Principal]:
+        """Those of the credentials that count now, by their id."""
+        found = await self._ask("by_ids", credentials)
+        if not isinstance(found, Mapping) or not all(isinstance(identifier, str) for identifier in found):
+            raise TypeError(f"the store answered with {_kind(found)} instead of a mapping of credential ids")
+        for principal in found.values():
+            _principal(principal)
+        return found
+
+    async def changes(self, since: Any) -> Changes:
+        """Where we are now, and the authids that something was taken from since then; None: look at everybody."""
+        answer = await self._ask("changes", since)
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            raise TypeError(f"the store answered with {_kind(answer)} instead of a tuple of two")
+        point, authids = answer
+        if authids is not None and not _is_collection_of_str(authids):
+            raise TypeError(f"the store answered with {_kind(authids)} instead of a collection of authids")
+        return point, authids
+
+    async def _ask(self, question: str, about: Any) -> Any:
+        if not self._is_started:
+            await self._started()
+        return await _awaited(getattr(self._store, question)(about))
+
+    async def _started(self) -> None:
+        """Wait for the start, which is one for all; another is only begun after it has failed."""
+        mine: Deferred[Any] = Deferred(self._waiting.remove)  # who gives up doesn't end the start for the others
+        self._waiting.append(mine)
+        if not self._is_starting:
+            self._is_starting = True
+            Deferred.fromCoroutine(self._start()).addBoth(self._begun)
+        await mine
+
+    async def _start(self) -> None:
+        if start := getattr(self._store, "start", None):
+            starting = Deferred.fromCoroutine(_awaited_call(start))
+            await starting.addTimeout(LONGEST_START, self._the_reactor())
+        if getattr(self._store, "stop", None):
+            self._the_reactor().addSystemEventTrigger("before", "shutdown", self._stop)
+
+    def _begun(self, result: Any) -> None:
+        self._is_starting, self._is_started = False, not isinstance(result, Failure)
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(result)  # a Failure travels on as one
+
+    def _stop(self) -> "Deferred[None]":
+        stopped = Deferred.fromCoroutine(_awaited_call(self._store.stop))
+        stopped.addTimeout(LONGEST_STOP, self._the_reactor())
+        return stopped.addErrback(lambda why: self.log.failure("the store couldn't be stopped", why))
+
+    def _the_reactor(self) -> Any:
+        return self._reactor or namedModule("twisted.internet.reactor")  # which is made when it is imported
+
+
+async def _awaited(answer: Any) -> Any:
+    return await answer if isawaitable(answer) else answer
+
+
+async def _awaited_call(function: Any) -> Any:
+    return await _awaited(function())
+
+
+def _principal_or_none(answer: Any) -> Principal | None:
+    return None if answer is None else _principal(answer)
+
+
+def _principal(answer: Any) -> Principal:
+    if not isinstance(answer, Principal):
+        raise TypeError(f"the store answered with {_kind(answer)} instead of a Principal")
+    return answer
+
+
+def _is_collection_of_str(value: Any) -> bool:
+    if isinstance(value, str) or not isinstance(value, Collection):
+        return False
+    return all(isinstance(member, str) for member in value)
+
+
+def _kind(answer: Any) -> str:
+    """Its type; what it holds may be a secret."""
+    return "None" if answer is None else f"something of type {type(answer).__name__}"

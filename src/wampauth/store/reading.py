@@ -1,0 +1,113 @@
+"""Whom do we know? The questions that the node asks, in SQL: each is one query, and an index answers it.
+
+Nothing is cached: what an operator writes (``writing.py``) holds from the next login on.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from hmac import compare_digest
+from typing import Any, NamedTuple
+
+from wampauth import names
+from wampauth.claims import Principal
+from wampauth.store.engine import Connection
+from wampauth.store.tickets import ticket_digest
+
+ACTIVE = "active"
+
+# The one place that decides whether a credential counts, by the store's clock.
+STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revoked'
+                 WHEN c.expires IS NOT NULL AND c.expires <= store_now() THEN 'expired'
+                 WHEN c.not_before IS NOT NULL AND c.not_before > store_now() THEN 'not yet'
+                 ELSE '{ACTIVE}' END"""
+LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, c.kind, c.verifier, {STATE}
+             FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
+BY_IDS = LOOKUP + "c.id IN ({})"
+BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
+BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
+ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
+POINT = "SELECT COALESCE(MAX(seq), 0), store_now() FROM change"
+CHANGES = """SELECT authid FROM change WHERE seq > ?
+             UNION ALL SELECT authid FROM credential WHERE expires > ? AND expires <= ?"""
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential, and the principal whose it is, as both stand now."""
+
+    principal: Principal
+    kind: str  # key, ticket (one that was made here) or chosen (a ticket that a person made up)
+    verifier: str = field(repr=False)
+    state: str  # active, not yet, expired or revoked
+
+    @classmethod
+    def from_row(cls, row: tuple[Any, ...]) -> "Credential":
+        """Make one from a row of :data:`LOOKUP`."""
+        authid, realm, role, extra, id_, expires, kind, verifier, state = row
+        pubkey = verifier if kind == "key" else None
+        return cls(Principal(authid, realm, role, _own(json.loads(extra)), pubkey, id_, expires), kind, verifier, state)
+
+
+class Point(NamedTuple):
+    """Up to where somebody has followed the changes of a store."""
+
+    store: tuple[int, ...]  # its identity
+    seq: int  # the last line of the table ``change``
+    moment: float  # seconds since 1970, on the store's clock
+
+    def follows(self, since: Any) -> bool:
+        """Whether the store is the one of `since`, and hasn't gone back since then."""
+        return (
+            isinstance(since, Point)
+            and self.store == since.store
+            and self.seq >= since.seq
+            and self.moment >= since.moment
+        )
+
+
+def by_key(connection: Connection, pubkey: str) -> Credential | None:
+    """The credential of the public key `pubkey` (64 lower-case hexadecimal digits), or None."""
+    rows = connection.execute(BY_KEY, (pubkey,)).fetchall()
+    return Credential.from_row(rows[0]) if rows else None
+
+
+def by_ticket(connection: Connection, authid: str, ticket: str) -> tuple[Credential | None, list[Credential], bool]:
+    """The credential of `authid` that `ticket` opens.
+
+    :returns: it, or None; then the chosen tickets that it still has to be checked against, and whether to check it
+        against a decoy if there are none.
+    """
+    digest = ticket_digest(ticket)
+    chosen = []
+    for candidate in map(Credential.from_row, connection.execute(BY_TICKET, (authid, digest)).fetchall()):
+        if candidate.kind == "chosen":
+            chosen.append(candidate)
+        elif compare_digest(candidate.verifier, digest):
+            return candidate, [], False
+    decoy = not chosen and bool(connection.execute(ANY_CHOSEN).fetchall())
+    return None, chosen, decoy
+
+
+def by_ids(connection: Connection, credentials: Sequence[str]) -> dict[str, Principal]:
+    """The principals of those of the credentials that count now, by the id of the credential."""
+    rows = connection.execute(BY_IDS.format(", ".join("?" * len(credentials))), credentials).fetchall()
+    found = map(Credential.from_row, rows)
+    return {str(one.principal.credential): one.principal for one in found if one.state == ACTIVE}
+
+
+def changes(connection: Connection, since: Any) -> tuple[Point, set[str] | None]:
+    """Of whom something was revoked, removed or rescheduled, or has run out, after the point `since`.
+
+    :returns: the point reached, and their authids; None, if `since` is no point of this store: look at everybody.
+    """
+    point = Point(connection.identity, *connection.execute(POINT).fetchone())
+    if not point.follows(since):
+        return point, None
+    rows = connection.execute(CHANGES, (since.seq, since.moment, point.moment)).fetchall()
+    return point, {authid for (authid,) in rows}
+
+
+def _own(extra: dict[str, Any]) -> dict[str, Any]:
+    """The fields that a client may be given: an older store may hold some whose names are reserved by now."""
+    return {name: value for name, value in extra.items() if not names.RESERVED_EXTRA.fullmatch(name)}

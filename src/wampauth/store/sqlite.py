@@ -1,0 +1,130 @@
+"""How is a store opened that lies in a file? Nobody else knows SQLite."""
+
+import os
+import sqlite3
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from wampauth.store.engine import BUSY, StoreError, checked, script, sentences
+
+apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
+SETTLING = 200  # milliseconds to wait for readers until the log can be emptied
+ADVICE = {
+    sqlite3.SQLITE_NOTADB: "this file is not a principals database; it was left as it is",
+    sqlite3.SQLITE_CORRUPT: "this file is damaged; put a backup in its place",
+    sqlite3.SQLITE_BUSY: "another process is keeping the store locked; try again",
+    sqlite3.SQLITE_PROTOCOL: "another process is keeping the store locked; try again",
+    sqlite3.SQLITE_FULL: "the disk is full; nothing was changed",
+    sqlite3.SQLITE_READONLY: "the store can't be written; check the owner and mode of file and folder",
+    sqlite3.SQLITE_CANTOPEN: "the store can't be opened; check the owner and mode of file and folder",
+    sqlite3.SQLITE_IOERR: "the disk reported an error or is full; nothing was changed",
+}
+
+
+class Connection(sqlite3.Connection):
+    """A store in a file, with what ``engine.Connection`` asks for. ``interrupt`` is SQLite's own."""
+
+    BEGIN_READING: tuple[str, ...] = ("BEGIN",)
+    BEGIN_WRITING: tuple[str, ...] = ("BEGIN IMMEDIATE",)  # writers take turns
+
+    name: str
+    busy: int  # milliseconds to wait for a lock
+    fingerprint: tuple[int, ...]
+
+    @property
+    def identity(self) -> tuple[int, ...]:
+        """Device and inode: another file that is put in this one's place has others."""
+        return self.fingerprint[:2]
+
+    def is_stale(self) -> bool:
+        """True if the file at the path isn't what was opened (deleted, replaced, other permissions): open it anew."""
+        try:
+            return self.fingerprint != _fingerprint(self.name)
+        except OSError:
+            return True
+
+    def settle(self) -> None:
+        """Move what was written from the log into the file, so that the file alone is the store. Otherwise its log
+        would count for another file that is put in its place, and would be lost if that one is no database."""
+        with suppress(sqlite3.Error):  # it is written in any case; what can't be moved now is moved by the next writer
+            self.execute(f"PRAGMA busy_timeout = {SETTLING}")
+            self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        self.execute(f"PRAGMA busy_timeout = {self.busy}")
+
+    @staticmethod
+    def explain(error: Exception) -> str:
+        """What an operator can do about an error of SQLite."""
+        if "no such table" in str(error) or "no such column" in str(error):
+            return ADVICE[sqlite3.SQLITE_NOTADB]
+        code: Any = getattr(error, "sqlite_errorcode", 0)
+        return ADVICE.get(code & 0xFF, str(error))  # the low byte is the primary code, the rest says more
+
+
+def connect(path: str, busy: float = BUSY, longest: float | None = None) -> Connection:
+    """Open the store at `path`, which must exist, and check that it is one of ours.
+
+    :param busy: seconds to wait for a lock that another process holds.
+    :param longest: makes no difference here: a query is short, or waits for a lock.
+    :raises StoreError: if it is missing, not a principals database, of another version, or can't be opened.
+    """
+    try:
+        fingerprint = _fingerprint(path)
+        store = sqlite3.connect(
+            f"file:{quote(path)}?mode=rw",
+            uri=True,
+            timeout=busy,
+            isolation_level=None,  # transactions begin and end where the code says so
+            check_same_thread=False,  # adbapi closes a thread's connection from the reactor's thread
+            factory=Connection,
+        )
+    except FileNotFoundError:
+        raise StoreError(f"there is no store at {path}: `wampauth add` makes one") from None
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {Connection.explain(error)}") from None
+    store.name, store.fingerprint, store.busy = path, fingerprint, int(busy * 1000)
+    store.create_function("store_now", 0, lambda: round(time.time(), 3))
+    with sentences(store):
+        store.execute("PRAGMA foreign_keys = ON")
+    return checked(store)
+
+
+def create(path: str) -> None:
+    """Make an empty store, whole or not at all: the file gets its name when it is complete. One that exists is left
+    alone.
+
+    :raises StoreError: if it can't be made.
+    """
+    if Path(path).exists():
+        return
+    try:
+        with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".principals-") as folder:
+            unfinished = Path(folder, "principals.db")
+            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL, 0o600))
+            _fill(unfinished)
+            with suppress(FileExistsError):
+                os.link(unfinished, path)  # unlike a rename, this can't replace a store that someone else just made
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from None
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {Connection.explain(error)}") from None
+
+
+def _fill(file: Path) -> None:
+    store = sqlite3.connect(file, isolation_level=None)
+    try:
+        store.execute("PRAGMA journal_mode = WAL")  # readers don't wait for a writer, nor it for them
+        store.executescript(f"BEGIN; {script()} COMMIT;")
+    finally:
+        store.close()
+
+
+def _fingerprint(path: str) -> tuple[int, ...]:
+    found = os.stat(path)  # noqa: PTH116 - a Path costs four times as much, at each login
+    owner = found.st_uid, found.st_gid
+    return found.st_dev, found.st_ino, found.st_mode, *owner, found.st_size, found.st_mtime_ns

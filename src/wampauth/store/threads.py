@@ -1,0 +1,160 @@
+"""Who waits, so that the reactor doesn't?
+
+Two kinds of threads, both behind a bounded queue: for the queries, each thread with a connection to the store, and for
+the hashing of chosen tickets. All are Twisted's own, but for their end: a thread may hang in a locked file, a dead
+disk or a frozen server, and the process goes on to its end all the same.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from threading import Thread
+from typing import Any
+
+from twisted.enterprise import adbapi
+from twisted.internet.defer import Deferred, fail
+from twisted.python.failure import Failure
+from twisted.python.threadpool import ThreadPool
+
+from wampauth.store.engine import sentences
+
+LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
+LONGEST_QUERY = 4.0  # seconds after which a server gives one up
+GRACE = 1.0  # seconds at the end of the process for what is under way
+
+
+class Busy(Exception):
+    """More is waiting to be looked up, or checked, than the queue holds; or the node is about to stop."""
+
+
+class Threads(ThreadPool):
+    """A thread pool whose threads are not waited for without a limit."""
+
+    _until = 0.0  # seconds, monotonic
+
+    def threadFactory(self, *args: Any, **options: Any) -> Thread:
+        """Make a thread; at the process's end, Python waits for those that aren't daemons."""
+        pool = self
+
+        class Impatient(Thread):
+            def join(self, timeout: float | None = None) -> None:
+                super().join(max(0.0, pool._until - time.monotonic()) if timeout is None else timeout)
+
+        return Impatient(*args, daemon=True, **options)
+
+    def stop(self) -> None:
+        """Stop the threads, within :data:`GRACE`. One that hangs is left alone."""
+        self._until = time.monotonic() + GRACE
+        super().stop()
+
+
+class Queue:
+    """Work that waits for threads: a limited number, of which what was given up still counts until it is done."""
+
+    def __init__(self, reactor: Any, threads: ThreadPool, room: int, full: str) -> None:
+        """
+        :param room: how much may be waiting or under way.
+        :param full: what :class:`Busy` says when that is reached.
+        """
+        self._reactor, self._threads = reactor, threads
+        self._room, self._full = room, full
+        self._unfinished: set[Deferred[Any]] = set()
+        self._answers: deque[tuple[Deferred[Any], Any]] = deque()  # on their way back from the threads
+        self._is_called = False  # the reactor, to deliver them
+        self._closed = False
+
+    def do(self, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+        """What `work`, called with `args`, returns in a thread. Fails with :class:`Busy` if too much is waiting."""
+        if self._closed:
+            return fail(Busy("the node is stopping"))
+        if len(self._unfinished) >= self._room:
+            return fail(Busy(self._full))
+        answer: Deferred[Any] = Deferred()  # who cancels it doesn't make room: the thread is still busy
+        self._unfinished.add(answer)
+        self._threads.callInThread(self._in_thread, answer, work, args)
+        return answer
+
+    def close(self) -> None:
+        """Fail what is waiting, and what is asked from now on."""
+        self._closed = True
+        for answer in list(self._unfinished):
+            if not answer.called:
+                answer.errback(Busy("the node is stopping"))
+
+    def _in_thread(self, answer: "Deferred[Any]", work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            if self._closed:
+                raise Busy("the node is stopping")
+            result = work(*args)
+        except BaseException:
+            result = Failure()
+        self._answers.append((answer, result))
+        if not self._is_called:  # one wake-up for many answers: to wake the reactor costs as much as a look-up
+            self._is_called = True
+            self._reactor.callFromThread(self._deliver)
+
+    def _deliver(self) -> None:
+        self._is_called = False
+        while self._answers:
+            answer, result = self._answers.popleft()
+            self._unfinished.discard(answer)
+            if not answer.called:  # or nobody is waiting for it any more
+                answer.callback(result)  # a Failure travels on as one
+
+
+class Queries(adbapi.ConnectionPool):
+    """Threads with a connection each, opened anew when the store isn't the one that it was opened on."""
+
+    running: bool
+
+    def __init__(self, engine: str, where: str, threads: int, reactor: Any) -> None:
+        """:param engine: the name of the module that knows how to connect."""
+        super().__init__(engine, where, longest=LONGEST_QUERY, cp_reactor=reactor, cp_min=1, cp_max=threads)
+        self.start()
+
+    def start(self) -> None:
+        """Twisted calls this as well, once the reactor runs."""
+        if not self.running:
+            self.threadpool = Threads(self.min, self.max, name="store")
+            super().start()
+
+    def finalClose(self) -> None:
+        """End the queries that are under way, and close the connections; but for one that a thread is still using,
+        since that would take the process down."""
+        self.shutdownID = None
+        for connection in list(self.connections.values()):
+            _interrupt(connection)
+        self.threadpool.stop()
+        self.running = False
+        busy = {thread.ident for thread in self.threadpool.threads if thread.is_alive()}
+        for thread in self.connections.keys() - busy:
+            self._close(self.connections.pop(thread))
+
+    def connect(self) -> Any:
+        """Runs in a thread: its connection."""
+        known = self.connections.get(self.threadID())
+        if known is not None and known.is_stale():
+            self.disconnect(known)
+        return super().connect()
+
+    def answer(self, asked: float, question: Callable[..., Any], *args: Any) -> Any:
+        """Runs in a thread. A connection that failed once isn't used again.
+
+        :param asked: seconds, monotonic.
+        """
+        if time.monotonic() - asked > LONGEST_WAIT:
+            raise Busy("the store keeps logins waiting for too long")
+        connection = self.connect()
+        try:
+            with sentences(connection):
+                return question(connection, *args)
+        except BaseException:
+            self.disconnect(connection)
+            raise
+
+
+def _interrupt(connection: Any) -> None:
+    try:
+        connection.interrupt()
+    except connection.Error:
+        return  # it was just closed

@@ -1,0 +1,35 @@
+"""What is stored of a ticket, and how is one checked against it?"""
+
+import functools
+import hashlib
+import os
+
+import nacl.exceptions
+import nacl.pwhash
+
+
+def ticket_digest(ticket: str) -> str:
+    """What is stored of a ticket that ``wampauth ticket`` made: with 256 random bits, a plain SHA-256 can't be
+    guessed."""
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def chosen_verifier(ticket: str) -> str:
+    """What is stored of a ticket that a person chose: Argon2id at libsodium's interactive setting. Takes some 80 ms."""
+    return nacl.pwhash.argon2id.str(
+        ticket.encode(), nacl.pwhash.argon2id.OPSLIMIT_INTERACTIVE, nacl.pwhash.argon2id.MEMLIMIT_INTERACTIVE
+    ).decode()
+
+
+@functools.cache
+def decoy() -> str:
+    """A verifier of a chosen ticket, opened by none: to check it costs as much as to check a real one."""
+    return chosen_verifier(os.urandom(32).hex())
+
+
+def verify_chosen(verifier: str, ticket: str) -> bool:
+    """Whether `ticket` is the chosen one that `verifier` was made of. Takes some 80 ms and 64 MiB."""
+    try:
+        return bool(nacl.pwhash.verify(verifier.encode(), ticket.encode()))
+    except nacl.exceptions.InvalidkeyError:
+        return False

@@ -1,0 +1,86 @@
+"""How would one login go, without a router?"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+
+from wampauth.admission import KEY, Admissions
+from wampauth.audit import open_audit
+from wampauth.claims import Claim, Origin, Principal, TicketClaim
+from wampauth.service import Service
+from wampauth.settings import Settings, split
+
+PREFIX = "com.example."
+SESSION = 1  # the session id that a client would get, where the claim doesn't say
+
+
+def login(
+    checks: Callable[[dict[str, Any]], object],
+    settings: Mapping[str, Any],
+    claim: Claim,
+    clock: Any = None,
+    *,
+    prefix: str = PREFIX,
+) -> "Deferred[Principal]":
+    """Have `checks` decide on `claim`, through the guard, as if the router had asked.
+
+    Where nothing is awaited but other checks and plain coroutines, the result is there at once:
+    ``login(...).addBoth(results.append)``. A claim without an origin comes from 127.0.0.1 in clear.
+
+    :param checks: the class, as it is given to ``Authenticator``.
+    :param settings: a component's ``extra``, with or without ``guard``. Unless that names an audit, none is written.
+    :param clock: the reactor, for checks that wait for something, or a ``twisted.internet.task.Clock`` to advance.
+        None: as much time as the guard may take passes at once.
+    :param prefix: that of your ``Authenticator``, with which refusals begin.
+    :returns: the principal that would join; for WAMP-cryptosign, once it has proven that it holds the key.
+    :raises autobahn.wamp.exception.ApplicationError: in the Deferred, as the client would get it.
+    :raises SettingsError: for wrong settings.
+    """
+    given, ours = split(settings)
+    guard = Settings.from_config(ours.get("guard", {}))
+    audit: Any = open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit()
+    admissions = Admissions(prefix, bytes(KEY))
+    time = Clock() if clock is None else clock
+    service = Service(time, checks, given, guard, prefix, admissions, audit)
+    method = "ticket" if isinstance(claim, TicketClaim) else "cryptosign"
+    told = service.procedure(method)(claim.realm, claim.authid, _details(method, claim))
+    if clock is None:
+        time.advance(guard.deadline)
+        time.advance(guard.refusal_delay)
+    return told.addCallback(_principal, admissions)
+
+
+class NoAudit:
+    """Takes records, and keeps none."""
+
+    def record(self, outcome: str, **fields: Any) -> None:
+        pass
+
+
+def _details(method: str, claim: Claim) -> dict[str, Any]:
+    """What the router says of a client that claims this."""
+    origin = claim.origin or Origin(address="127.0.0.1")
+    shown = {} if isinstance(claim, TicketClaim) else {"pubkey": claim.pubkey}
+    transport = {
+        "peer": "unix" if origin.address == "unix" else f"tcp4:{origin.address}:1",
+        "is_secure": origin.is_secure,
+        "http_headers_received": dict(origin.headers),
+    }
+    return {
+        "authmethod": method,
+        "session": origin.session or SESSION,
+        "authextra": {"channel_binding": origin.channel_binding, **claim.authextra, **shown},
+        "transport": transport,
+        **({"ticket": claim.ticket} if isinstance(claim, TicketClaim) else {}),
+    }
+
+
+def _principal(told: dict[str, Any], admissions: Admissions) -> Principal:
+    details = {"authid": told["authid"], "authrole": told["role"], "authextra": told["extra"]}
+    found = admissions.read(told["realm"], details)
+    assert found is not None
+    return Principal(
+        found.authid, found.realm, found.role, found.extra, told.get("pubkey"), found.credential, found.expires
+    )

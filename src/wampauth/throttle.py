@@ -1,0 +1,80 @@
+"""How often may somebody try?
+
+Token buckets: one for each (subject, address) pair, where the subject is the authid or public key that is claimed, and
+a roomier one for each address. A stranger who guesses as alice thus runs dry himself, while alice gets in from her own
+address. All that is kept of a bucket is the moment at which it will be full again: each token taken puts that off.
+"""
+
+import functools
+from collections import OrderedDict
+from ipaddress import IPv6Address, ip_address
+
+from twisted.internet.interfaces import IReactorTime
+
+from wampauth.settings import Settings
+
+ROUNDING = 1e-6  # seconds, by which a sum of moments may be off
+
+Key = tuple[str, str | None]  # (address, subject); None stands for all subjects
+
+
+class Throttle:
+    """Hands out a token for each attempt, and takes it back if the attempt was no failure."""
+
+    def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+        self._clock = clock
+        self._began = clock.seconds()  # moments are counted from here: sums of small numbers stay exact
+        self._interval = 1 / settings.failures_per_second  # seconds until a pair has another token
+        self._address_interval = self._interval / settings.address_factor
+        self._depth = settings.failures_at_once * self._interval  # seconds in which any empty bucket fills up
+        self._entries = settings.throttle_entries
+        self._full_again: OrderedDict[Key, float] = OrderedDict()  # seconds since we began; the longest unused first
+
+    def take(self, subject: str, host: str) -> float:
+        """Take a token for an attempt as `subject` from the address `host`.
+
+        :returns: 0 if there was one, else the seconds until there will be; nothing is taken then.
+        """
+        address, now = counted_address(host), self._clock.seconds() - self._began
+        wait = max(self._wait((address, None), now), self._wait((address, subject), now))
+        if wait < ROUNDING:
+            self._put_off((address, None), now)
+            self._put_off((address, subject), now)
+            return 0.0
+        return wait
+
+    def give_back(self, subject: str, host: str) -> None:
+        """The attempt was no failure: the pair starts afresh, and the address gets its token back."""
+        address = counted_address(host)
+        self._full_again.pop((address, subject), None)
+        if (address, None) in self._full_again:
+            self._full_again[address, None] -= self._address_interval
+
+    def _interval_of(self, key: Key) -> float:
+        return self._address_interval if key[1] is None else self._interval
+
+    def _wait(self, key: Key, now: float) -> float:
+        """Seconds until the bucket of `key` has a whole token."""
+        if key not in self._full_again:
+            return 0.0
+        self._full_again.move_to_end(key)
+        return max(0.0, self._full_again[key] - now + self._interval_of(key) - self._depth)
+
+    def _put_off(self, key: Key, now: float) -> None:
+        self._full_again[key] = max(now, self._full_again.get(key, now)) + self._interval_of(key)
+        if len(self._full_again) > self._entries:
+            self._full_again.popitem(last=False)  # whoever is forgotten starts afresh
+
+
+@functools.lru_cache(maxsize=1_000)
+def counted_address(host: str) -> str:
+    """What failures from `host` are counted for: all of an IPv6 /64 is one, since one customer gets as much."""
+    try:
+        address = ip_address(host.partition("%")[0])
+    except ValueError:
+        return host  # a Unix socket, a pipe
+    if isinstance(address, IPv6Address):
+        if address.ipv4_mapped:
+            return str(address.ipv4_mapped)
+        return f"{IPv6Address(int(address) >> 64 << 64)}/64"
+    return str(address)

@@ -1,0 +1,160 @@
+"""Who has to go? Twice a second we look at those whose time is up, and at those whom a change in the store concerns."""
+
+import time
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import LoopingCall
+
+from wampauth.claims import Principal
+from wampauth.health import Health
+from wampauth.live import Live, LiveSessions, is_still
+from wampauth.lookup import Lookup, StoreAway
+
+TICK = 0.5  # seconds between two looks
+SKEW = 1.0  # seconds that the store's clock may be ahead of ours: what it knows no more then has run out there
+
+
+class Watch:
+    """Watches the sessions of one realm.
+
+    :ivar live: those that are here.
+    :ivar health: whether all goes well; who finds a fault elsewhere tells it, too.
+    """
+
+    def __init__(self, lookup: Lookup | None, clock: Any, end: Callable[[Live, str], None]) -> None:
+        """
+        :param lookup: None if there is no store: then sessions end when their time is up, and not before.
+        :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
+        :param end: is called once for each session that has to go, with ``expired`` or ``revoked``.
+        """
+        self.live = LiveSessions()
+        self.health = Health()
+        self._lookup, self._end_it = lookup, end
+        self._point: Any = None  # up to where the store's changes are known
+        self._is_asking = False
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = clock
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there is a store to ask."""
+        return self._lookup is not None
+
+    async def reach(self) -> None:
+        """See that the store answers. What changes in it from now on isn't missed.
+
+        :raises StoreAway: if it doesn't.
+        """
+        if self._lookup:
+            self._point = await self._lookup.point()
+
+    def start(self) -> None:
+        """Begin to look."""
+        self._ticking.start(TICK)
+
+    def stop(self) -> None:
+        """Look no more. From now on nobody can say who may stay."""
+        if self._ticking.running:
+            self._ticking.stop()
+
+    def can_tell(self) -> bool:
+        """Whether it is known who may stay."""
+        return self._ticking.running and not self.health.is_bad()
+
+    def add(self, live: Live) -> None:
+        """A session has joined, or was found. The next look asks the store for its credential, which may have been
+        revoked since it was admitted."""
+        self.live.add(live, confirmed=not self._can_be_looked_up(live))
+
+    def may(self, live: Live) -> bool:
+        """Whether the session may stay, as far as it is known."""
+        return self.can_tell() and not live.ended and live not in self.live.unconfirmed
+
+    async def look_at(self, live: Live) -> None:
+        """Ask the store for one that isn't confirmed, ahead of the next look."""
+        if self._lookup is None or live not in self.live.unconfirmed:
+            return
+        try:
+            found = await self._lookup.by_ids([live.principal.credential or ""])
+            if live in self.live.unconfirmed:  # or else a look has come in between, and knows more
+                self._judge(live, found)
+        except StoreAway as away:
+            self.health.store_is_gone(away)
+
+    def _can_be_looked_up(self, live: Live) -> bool:
+        return self._lookup is not None and live.principal.credential is not None
+
+    def _tick(self) -> None:
+        """End those whose time is up, and begin to ask the store, unless it is being asked still."""
+        try:
+            self._end_what_has_run_out()
+            if self._lookup is None:
+                self.health.all_is_well()
+            elif not self._is_asking:
+                self._is_asking = True
+                Deferred.fromCoroutine(self._follow(self._lookup))
+        except Exception as error:
+            self.health.fault(error)
+
+    def _end_what_has_run_out(self) -> None:
+        """A session with a credential may have been put off, so that the store is asked first. If it is away, what we
+        know counts."""
+        now = time.time()
+        for live in self.live.run_out(now):
+            if self._can_be_looked_up(live):
+                self.live.unconfirmed.add(live)
+            else:
+                self._end(live, "expired")
+        if self.health.store_is_away:
+            for live in [live for live in self.live.unconfirmed if _is_up(live.expires, now)]:
+                self._end(live, "expired")
+
+    async def _follow(self, lookup: Lookup) -> None:
+        """Ask what changed, and look at the sessions that it concerns, and at the unconfirmed: few of however many."""
+        try:
+            point, authids = await lookup.changes(self._point)
+            await self._look(lookup, {*self.live.unconfirmed, *self.live.with_credential(authids)})
+            self._point = point
+            self.health.all_is_well()
+        except StoreAway as away:
+            self.health.store_is_gone(away)
+        except Exception as error:
+            self.health.fault(error)
+        finally:
+            self._is_asking = False
+
+    async def _look(self, lookup: Lookup, some: Collection[Live]) -> None:
+        """Ask the store which of these may stay, and end the others.
+
+        :raises StoreAway: if it doesn't say; then nobody is ended.
+        """
+        if not some:
+            return
+        found = await lookup.by_ids({live.principal.credential or "" for live in some})
+        for live in some:
+            self._judge(live, found)
+
+    def _judge(self, live: Live, found: Mapping[str, Principal]) -> None:
+        """Confirm or end a session, by what the store has found of its credential."""
+        if live.ended or self.live.get(live.session) is not live:
+            return  # gone, while the store was looking
+        principal, now = found.get(live.principal.credential or ""), time.time()
+        if principal is None:
+            self._end(live, "expired" if _is_up(live.expires, now + SKEW) else "revoked")
+        elif not is_still(live.principal, principal):
+            self._end(live, "revoked")
+        elif _is_up(principal.expires, now):
+            self._end(live, "expired")
+        else:
+            self.live.confirm(live, principal.expires)
+
+    def _end(self, live: Live, why: str) -> None:
+        live.ended = True
+        self.live.unconfirmed.discard(live)
+        self._end_it(live, why)
+
+
+def _is_up(expires: float | None, now: float) -> bool:
+    return expires is not None and expires <= now

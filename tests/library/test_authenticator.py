@@ -1,0 +1,422 @@
+"""How are an author's checks handed to the router? One configuration, two wirings, a beginning and an end."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from autobahn.wamp.exception import ApplicationError
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.task import Clock
+from twisted.logger import formatEvent, globalLogPublisher
+from twisted.python.failure import Failure
+
+import authenticator as lesson
+from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim
+from wampauth import authenticator as module
+from wampauth.admission import Admissions
+from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
+from wampauth.settings import Settings
+from wampauth.testing.attempt import NoAudit, login
+
+ALICE = Principal("alice", "realm1", "frontend", {"foo": 23}, credential="c1")
+TICKET = TicketClaim(authid="alice", ticket="open-sesame", realm="realm1")
+KEY = KeyClaim(pubkey="ab" * 32)
+
+
+class Tickets:
+    """Checks that offer one method, and know one ticket."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        self.settings = settings
+
+    async def ticket(self, claim: TicketClaim) -> Principal | None:
+        return ALICE if claim.ticket == "open-sesame" else None
+
+
+def details(method: str = "ticket", ticket: str = "open-sesame") -> dict[str, Any]:
+    """What the router says of a client."""
+    return {"authmethod": method, "ticket": ticket, "session": 1, "transport": {"peer": "tcp4:192.0.2.1:1"}}
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node directory, in which the audit is written."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What has been logged, at any level."""
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        lines.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
+
+
+def result(deferred: "Deferred[Any]") -> Any:
+    """What a Deferred that has fired holds; raises what it failed with, and AssertionError if it hasn't fired."""
+    got: list[Any] = []
+    deferred.addBoth(got.append)
+    assert got, "it hasn't fired"
+    if isinstance(got[0], Failure):
+        got[0].raiseException()
+    return got[0]
+
+
+# -- the prefix, and what is offered
+
+
+@pytest.mark.parametrize(
+    "prefix", ["", ".", "com.example", "com..example.", "Com.Example.", "com.exa mple.", ".com.", 7]
+)
+def test_a_prefix_that_no_uri_can_begin_with(prefix: Any) -> None:
+    with pytest.raises(ValueError, match=r"ends in a dot"):
+        Authenticator(Tickets, prefix=prefix)
+
+
+def test_a_method_that_nobody_offers_as_a_function() -> None:
+    with pytest.raises(ValueError, match="'tls' can't be a function: use one of ticket, cryptosign"):
+        Authenticator(Tickets, prefix="org.acme.").function("tls")
+
+
+def test_only_what_the_checks_have_is_offered(in_folder: Path) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    authenticator.configure({})
+    assert list(authenticator.service().procedures) == ["ticket"]
+
+
+def test_checks_without_a_method_stop_the_node(in_folder: Path) -> None:
+    authenticator = Authenticator(lambda settings: object(), prefix="org.acme.")
+    with pytest.raises(SettingsError, match="object has none of the methods ticket, cryptosign"):
+        authenticator.component.check_config(None, {})
+
+
+def test_a_misspelt_method_is_told(in_folder: Path, logged: list[str]) -> None:
+    class Misspelt(Tickets):
+        async def crypto_sign(self, claim: KeyClaim) -> Principal | None: ...
+
+    authenticator = Authenticator(Misspelt, prefix="org.acme.")
+    authenticator.component.check_config(None, {})
+    assert logged == ["Misspelt has a method crypto_sign(): is cryptosign() meant?"]
+
+
+@pytest.mark.parametrize("checks", [Tickets({}), None, "checks.Checks"])
+def test_checks_are_given_as_a_class(checks: Any) -> None:
+    with pytest.raises(TypeError, match="give the class of the checks"):
+        Authenticator(checks, prefix="org.acme.")
+
+
+# -- settings
+
+
+def test_the_checks_get_the_rest_of_extra(in_folder: Path) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def checks(settings: dict[str, Any]) -> Tickets:
+        seen.append(settings)
+        return Tickets(settings)
+
+    authenticator = Authenticator(checks, prefix="org.acme.")
+    authenticator.component.check_config(None, {"jwks": 1, "guard": {"deadline": 2}, "cbdir": "."})
+    assert seen == [{"jwks": 1}]
+    assert authenticator.configuration() == ({"jwks": 1}, Settings(deadline=2))
+
+
+@pytest.mark.parametrize("guard", [{"nosuch": 1}, {"deadline": "5"}, {"deadline": 0}, {"store": "x"}, []])
+def test_settings_that_stop_the_node(guard: Any) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    with pytest.raises(SettingsError, match="guard" if not guard else next(iter(guard))):
+        authenticator.component.check_config(None, {"guard": guard})
+
+
+def test_a_setting_that_the_checks_miss_is_named(in_folder: Path) -> None:
+    authenticator = Authenticator(lesson.Checks, prefix="org.acme.")
+    with pytest.raises(SettingsError, match="the checks miss 'store': is that a setting"):
+        authenticator.component.check_config(None, {})
+
+
+def test_a_missing_store_stops_the_node(in_folder: Path) -> None:
+    authenticator = Authenticator(lesson.Checks, prefix="org.acme.")
+    with pytest.raises(StoreError, match="there is no store"):
+        authenticator.component.check_config(None, {"store": str(in_folder / "nosuch.db")})
+
+
+def test_one_authenticator_has_one_configuration(in_folder: Path) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    authenticator.component.check_config(None, {"a": 1, "guard": {"deadline": 2}})
+    authenticator.component.check_config(None, {"a": 1, "guard": {"deadline": 2}})  # the same again
+    authenticator.configure({"a": 1}, whole=False)  # a part of it
+    authenticator.configure({}, whole=False)
+    for other in {"a": 2}, {"b": 1}, {"a": 1, "guard": {"require_tls": True}}:
+        with pytest.raises(SettingsError, match="one Authenticator has one configuration"):
+            authenticator.component.check_config(None, other)
+
+
+def test_two_authenticators_keep_to_their_own(in_folder: Path) -> None:
+    one, other = (Authenticator(Tickets, prefix=prefix) for prefix in ("org.acme.", "org.acme.other."))
+    one.configure({"guard": {"failures_at_once": 1, "refusal_delay": 0}})
+    other.configure({"guard": {"refusal_delay": 0}})
+    assert one.service() is not other.service()
+    assert one.admissions().read("realm1", _session(other)) is None
+    assert other.admissions().read("realm1", _session(other)) is not None
+
+
+def _session(authenticator: Authenticator) -> dict[str, Any]:
+    """What the router says of a session that was admitted."""
+    told = result(authenticator.service().procedures["ticket"]("realm1", "alice", details()))
+    return {"authid": told["authid"], "authrole": told["role"], "authextra": told["extra"]}
+
+
+def test_without_a_component_there_are_no_settings() -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    for ask in authenticator.configuration, authenticator.admissions, authenticator.service:
+        with pytest.raises(SettingsError, match="no component of this Authenticator has brought settings"):
+            ask()
+
+
+# -- the function wiring
+
+
+def test_a_function_has_the_settings_and_the_guard_of_the_component(in_folder: Path) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    authenticator.component.check_config(None, {"a": 1})
+    assert authenticator.function("ticket")({}, None) is authenticator.service().procedures["ticket"]
+
+
+def refused(procedure: Any, **changes: Any) -> ApplicationError:
+    with pytest.raises(ApplicationError) as error:
+        result(procedure("realm1", "alice", {**details(), **changes}))
+    return error.value
+
+
+def test_a_function_without_a_component_is_unavailable_and_the_log_says_why(logged: list[str]) -> None:
+    procedure = Authenticator(Tickets, prefix="org.acme.").function("ticket")({}, None)
+    error = refused(procedure)
+    assert (error.error, error.args) == (
+        "org.acme.unavailable",
+        ("authentication is unavailable - try again later",),
+    )
+    (line,) = logged
+    assert "the function authenticator for ticket can't work: no component of this Authenticator" in line
+
+
+def test_a_function_that_brings_settings_beside_a_component_is_unavailable(in_folder: Path, logged: list[str]) -> None:
+    """The router keeps function authenticators by the name of their factory: another transport would get the same."""
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    authenticator.component.check_config(None, {"a": 1})
+    assert refused(authenticator.function("ticket")({"a": 1}, None)).error == "org.acme.unavailable"
+    assert 'takes no "config" here: one Authenticator has one configuration' in logged[-1]
+
+
+def test_a_function_in_a_router_worker_brings_no_settings(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
+    monkeypatch.setattr("sys.argv", ["crossbar", "_exec_worker", "--klass", module.ROUTER_WORKER])
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    assert refused(authenticator.function("ticket")({"a": 1}, None)).error == "org.acme.unavailable"
+    assert 'takes no "config" here' in logged[-1]
+
+
+def test_a_proxy_worker_has_no_components_so_the_function_brings_the_settings(in_folder: Path) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    procedure = authenticator.function("ticket")({"a": 1, "guard": {"refusal_delay": 0}}, None)
+    assert result(procedure("realm1", "alice", details()))["role"] == "frontend"
+    assert authenticator.configuration()[0] == {"a": 1}
+
+
+def test_a_function_that_the_checks_lack_is_unavailable(in_folder: Path, logged: list[str]) -> None:
+    authenticator = Authenticator(Tickets, prefix="org.acme.")
+    authenticator.configure({})
+    assert refused(authenticator.function("cryptosign")({}, None)).error == "org.acme.unavailable"
+    assert "Tickets has no method cryptosign()" in logged[-1]
+
+
+# -- from start to stop
+
+
+class Starts(Tickets):
+    """Checks that need something before they can work."""
+
+    def __init__(self, settings: dict[str, Any]) -> None:
+        super().__init__(settings)
+        self.starts: list[Any] = []
+        self.outcomes: list[Any] = []
+        self.stops = 0
+
+    def start(self, session: Any) -> Any:
+        self.starts.append(session)
+        return self.outcomes.pop(0) if self.outcomes else None
+
+    def stop(self) -> Any:
+        self.stops += 1
+        return Deferred()  # it never ends
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def triggers(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What is to be done before the reactor ends."""
+    found: list[Any] = []
+    monkeypatch.setattr(reactor, "addSystemEventTrigger", lambda *args: found.append(args))
+    return found
+
+
+def service(clock: Clock, checks: Any = Starts, **guard: Any) -> Service:
+    settings = Settings(**{"refusal_delay": 0, **guard})
+    audit: Any = NoAudit()
+    return Service(clock, checks, {}, settings, "org.acme.", Admissions("org.acme.", bytes(32)), audit)
+
+
+def test_the_checks_start_once_however_many_wait(clock: Clock, triggers: list[Any]) -> None:
+    starting: Deferred[None] = Deferred()
+    one = service(clock)
+    one._checks.outcomes = [starting]
+    waiting = [one.started("session"), one.started()]
+    assert one._checks.starts == ["session"]
+    starting.callback(None)
+    for each in waiting:
+        assert result(each) is None
+    assert result(one.started()) is None
+    assert len(one._checks.starts) == 1
+
+
+def test_a_login_waits_for_the_start_within_its_deadline(clock: Clock, triggers: list[Any]) -> None:
+    starting: Deferred[None] = Deferred()
+    one = service(clock)
+    one._checks.outcomes = [starting]
+    one.begin()
+    early, late = (one.procedures["ticket"]("realm1", "alice", details() | _from(port)) for port in (1, 2))
+    clock.advance(5)
+    with pytest.raises(ApplicationError, match=r"org\.acme\.unavailable"):
+        result(early)
+    third = one.procedures["ticket"]("realm1", "alice", details() | _from(3))
+    starting.callback(None)
+    assert result(third)["authid"] == "alice"
+    late.addErrback(lambda _: None)
+
+
+def _from(port: int) -> dict[str, Any]:
+    return {"transport": {"peer": f"tcp4:192.0.2.1:{port}"}}
+
+
+def test_a_start_that_fails_is_tried_again_by_the_next_login(clock: Clock, triggers: list[Any]) -> None:
+    one = service(clock)
+    one._checks.outcomes = [fail(OSError("the key set is away")), succeed(None)]
+    one.begin()
+    assert len(one._checks.starts) == 1
+    assert result(one.procedures["ticket"]("realm1", "alice", details()))["authid"] == "alice"
+    assert len(one._checks.starts) == 2
+
+
+def test_a_start_that_never_ends_is_a_failure(clock: Clock, triggers: list[Any]) -> None:
+    one = service(clock)
+    one._checks.outcomes = [Deferred()]
+    waiting = one.started()
+    clock.advance(START_TIMEOUT)
+    with pytest.raises(TimeoutError, match=r"Starts.start\(\) wasn't done after 30 seconds"):
+        result(waiting)
+    assert triggers == []  # nor is it stopped then
+
+
+def test_those_who_give_up_are_not_kept(clock: Clock, triggers: list[Any]) -> None:
+    one = service(clock)
+    one._checks.outcomes = [Deferred()]
+    one.begin()
+    for number in range(100):
+        one.procedures["ticket"]("realm1", "alice", details() | _from(number)).addErrback(lambda _: None)
+    clock.advance(5)
+    assert len(one._waiting) == 1  # the one who began it
+
+
+def test_stop_is_called_after_a_start_that_succeeded_and_does_not_keep_the_node(
+    clock: Clock, triggers: list[Any], logged: list[str]
+) -> None:
+    one = service(clock)
+    one.begin()
+    ((phase, event, stop),) = triggers
+    assert (phase, event) == ("before", "shutdown")
+    stopping = stop()
+    assert one._checks.stops == 1
+    clock.advance(STOP_TIMEOUT)
+    assert result(stopping) is None
+    assert "Starts.stop()" in logged[-1]
+
+
+class Stops(Tickets):
+    def stop(self) -> None:
+        self.stopped = True
+
+
+def test_checks_that_need_no_start_are_stopped_too(clock: Clock, triggers: list[Any]) -> None:
+    one = service(clock, Stops)
+    one.begin()
+    ((*_, stop),) = triggers
+    result(stop())
+    assert one._checks.stopped
+
+
+# -- a login without a router, as an author tests it
+
+
+@pytest.mark.parametrize("settings", [{}, {"guard": {"deadline": 1}}, {"jwks": 1}])
+def test_a_login_without_a_router(settings: dict[str, Any]) -> None:
+    found = result(login(Tickets, settings, TICKET))
+    assert found == Principal("alice", "realm1", "frontend", {"foo": 23}, None, "c1", None)
+
+
+@pytest.mark.parametrize(
+    ("claim", "uri"),
+    [
+        (TicketClaim(authid="alice", ticket="wrong"), "com.example.invalid_ticket"),
+        (TicketClaim(authid="alice", ticket="open-sesame", realm="devices"), "com.example.invalid_ticket"),
+        (TicketClaim(authid="al ice", ticket="open-sesame"), "com.example.malformed"),
+    ],
+)
+def test_a_login_that_is_refused_without_a_router(claim: TicketClaim, uri: str) -> None:
+    with pytest.raises(ApplicationError) as error:
+        result(login(Tickets, {}, claim))
+    assert error.value.error == uri
+
+
+def test_a_login_by_a_method_that_is_not_offered() -> None:
+    with pytest.raises(SettingsError, match=r"no method cryptosign"):
+        login(Tickets, {}, KEY)
+
+
+def test_a_login_on_a_clock_that_the_test_turns(clock: Clock) -> None:
+    refused: list[Any] = []
+    login(Tickets, {}, TicketClaim(authid="alice", ticket="wrong"), clock).addErrback(refused.append)
+    assert refused == []
+    clock.advance(0.25)
+    assert refused[0].value.error == "com.example.invalid_ticket"
+
+
+def test_a_check_that_hangs_is_unavailable_without_a_router() -> None:
+    class Hangs:
+        def __init__(self, settings: dict[str, Any]) -> None: ...
+
+        def cryptosign(self, claim: KeyClaim) -> "Deferred[Principal | None]":
+            return Deferred()
+
+    with pytest.raises(ApplicationError, match=r"com\.example\.unavailable"):
+        result(login(Hangs, {}, KEY))
+
+
+def test_a_check_that_waits_for_nothing_runs_anywhere() -> None:
+    assert asyncio.run(Tickets({}).ticket(TICKET)) == ALICE
+
+
+def test_no_secret_shows_in_a_claim() -> None:
+    claim = TicketClaim(authid="alice", ticket="open-sesame", authextra={"token": "hidden"})
+    assert "open-sesame" not in repr(claim)
+    assert "hidden" not in repr(claim)

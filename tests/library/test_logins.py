@@ -1,0 +1,105 @@
+"""Who gets in, at both doors and with both methods, and who doesn't. Against a real node."""
+
+import pytest
+from conftest import CHOSEN, WRONG, Bundle
+from nacl.signing import SigningKey
+
+from wampauth.testing.wamp import ABORT, CHALLENGE, WELCOME, RawClient, pubkey, sign
+
+DOORS = {"ws": "dynamic", "ws-function": "function"}
+
+
+@pytest.fixture(params=DOORS)
+def door(request: pytest.FixtureRequest, bundle: Bundle) -> str:
+    """The URL of a door; each test is run at both."""
+    return f"ws://127.0.0.1:{bundle.port}/{request.param}"
+
+
+def refused(answer: list[object], uri: str, message: str) -> bool:
+    """Whether that is just what a stranger sees."""
+    return answer == [ABORT, {"message": message}, uri]
+
+
+def invalid_ticket(answer: list[object], authid: str = "client1") -> bool:
+    text = f"could not authenticate session - invalid ticket for principal {authid}"
+    return refused(answer, "com.example.invalid_ticket", text)
+
+
+def no_such_user(answer: list[object], key: SigningKey) -> bool:
+    return refused(answer, "com.example.no_such_user", f"no principal with matching public key 0x{pubkey(key)}")
+
+
+def test_good_ticket(door: str) -> None:
+    with RawClient(door) as client:
+        kind, _, details = client.login_ticket("client1", CHOSEN)
+    assert kind == WELCOME
+    assert (details["realm"], details["authid"], details["authrole"]) == ("realm1", "client1", "frontend")
+    assert details["authprovider"] == DOORS[door.rpartition("/")[2]]
+
+
+def test_ticket_without_a_realm_leads_to_the_principals(door: str) -> None:
+    with RawClient(door) as client:
+        assert client.login_ticket("client1", CHOSEN, realm=None)[2]["realm"] == "realm1"
+
+
+def test_wrong_ticket(door: str) -> None:
+    with RawClient(door) as client:
+        assert invalid_ticket(client.login_ticket("client1", WRONG))
+
+
+def test_unknown_authid_with_a_ticket(door: str) -> None:
+    with RawClient(door) as client:
+        assert invalid_ticket(client.login_ticket("nobody", CHOSEN), "nobody")
+
+
+@pytest.mark.parametrize("realm", ["devices", "realm-auth", "nowhere"])
+def test_ticket_for_another_realm(door: str, realm: str) -> None:
+    with RawClient(door) as client:
+        assert invalid_ticket(client.login_ticket("client1", CHOSEN, realm=realm))
+
+
+@pytest.mark.parametrize("realm", [None, "devices"])
+@pytest.mark.parametrize("authid", [None, "client01@example.com"])
+def test_good_key(door: str, bundle: Bundle, realm: str | None, authid: str | None) -> None:
+    with RawClient(door) as client:
+        kind, _, details = client.login_key(bundle.device, realm, authid)
+    assert kind == WELCOME
+    assert (details["realm"], details["authid"], details["authrole"]) == ("devices", "client01@example.com", "device")
+    assert details["authextra"]["foo"] == 23
+    assert details["authprovider"] == DOORS[door.rpartition("/")[2]]
+
+
+def test_unknown_key(door: str) -> None:
+    key = SigningKey.generate()
+    with RawClient(door) as client:
+        assert no_such_user(client.login_key(key), key)
+
+
+@pytest.mark.parametrize(("realm", "authid"), [("realm1", None), (None, "client1"), ("realm1", "client1")])
+def test_key_with_a_claim_that_is_not_the_keys(
+    door: str, bundle: Bundle, realm: str | None, authid: str | None
+) -> None:
+    with RawClient(door) as client:
+        assert no_such_user(client.login_key(bundle.device, realm, authid), bundle.device)
+
+
+def test_known_key_with_a_forged_signature(door: str, bundle: Bundle) -> None:
+    with RawClient(door) as client:
+        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(bundle.device)})
+        assert challenge[0] == CHALLENGE
+        kind, _, uri = client.authenticate(sign(SigningKey.generate(), challenge))
+    assert (kind, uri) == (ABORT, "wamp.error.not_authorized")
+
+
+@pytest.mark.parametrize("method", ["anonymous", "wampcra", "scram", "tls", "cookie"])
+def test_no_other_method(door: str, method: str) -> None:
+    with RawClient(door) as client:
+        assert client.hello("realm1", method, "client1")[0] == ABORT
+
+
+@pytest.mark.parametrize("subprotocol", ["wamp.2.json", "wamp.2.cbor", "wamp.2.msgpack"])
+def test_serializers(door: str, subprotocol: str) -> None:
+    from websockets.sync.client import connect
+
+    with connect(door, subprotocols=[subprotocol], proxy=None) as connection:  # type: ignore[list-item]
+        assert connection.subprotocol == subprotocol

@@ -1,0 +1,101 @@
+"""Is what others install whole? Builds the wheel, without a network, from a copy of what is committed."""
+
+import email
+import email.message
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+from conftest import HERE
+
+import wampauth
+
+BUILD = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--no-cache-dir"]
+INFO = f"wampauth-{wampauth.__version__}.dist-info"
+DATA = {"wampauth/py.typed", "wampauth/store/principals.sql"}
+ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel, as pip builds it."""
+    folder = tmp_path_factory.mktemp("package")
+    for name in "pyproject.toml", "README.md", "LICENSE", "authenticator.py":
+        shutil.copy(HERE / name, folder)
+    for name in "src", "tools":
+        shutil.copytree(HERE / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (folder / "tests").mkdir()
+    (folder / "tests" / "test_something.py").touch()
+    command = [sys.executable, *BUILD, "--wheel-dir", str(folder / "dist"), str(folder)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (file,) = (folder / "dist").iterdir()
+    assert file.name == f"wampauth-{wampauth.__version__}-py3-none-any.whl"
+    return zipfile.ZipFile(file)
+
+
+@pytest.fixture(scope="module")
+def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
+    return email.message_from_bytes(wheel.read(f"{INFO}/METADATA"))
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(wheel: zipfile.ZipFile) -> None:
+    """Every module, the schema, and the mark that there are types; no tests, no tools, no lesson."""
+    modules = {str(file.relative_to(HERE / "src")) for file in (HERE / "src").rglob("*.py")}
+    assert set(wheel.namelist()) == modules | DATA | {f"{INFO}/{name}" for name in ABOUT}
+
+
+def test_the_wheel_works(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """Its command line makes a store, which needs the schema."""
+    wheel.extractall(tmp_path)
+
+    def python(*args: str) -> str:
+        command, environment = [sys.executable, *args], {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, stdout=subprocess.PIPE, text=True)
+        return done.stdout
+
+    assert python("-c", "import wampauth; print(wampauth.__file__)").strip() == str(tmp_path / "wampauth/__init__.py")
+    python("-m", "wampauth", "--store", "principals.db", "add", "alice", "--realm", "realm1", "--role", "frontend")
+    assert "alice" in python("-m", "wampauth", "--store", "principals.db", "list")
+
+
+def test_what_it_says_of_itself(metadata: email.message.Message, wheel: zipfile.ZipFile) -> None:
+    assert (metadata["Name"], metadata["Version"]) == ("wampauth", wampauth.__version__)
+    assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
+    assert metadata["Requires-Python"] == ">=3.11"
+    assert metadata.get_all("Provides-Extra") == ["postgresql"]
+    assert wheel.read(f"{INFO}/licenses/LICENSE") == (HERE / "LICENSE").read_bytes()
+    assert wheel.read(f"{INFO}/entry_points.txt").decode().split() == [
+        "[console_scripts]",
+        "wampauth",
+        "=",
+        "wampauth.cli:main",
+    ]
+
+
+def test_it_asks_for_ranges(metadata: email.message.Message) -> None:
+    """No version is pinned, and neither the demo nor the tests ask for anything."""
+    needed = metadata.get_all("Requires-Dist")
+    assert needed
+    assert all(re.fullmatch(r"[\w.\[\],-]+>=[\d.]+(; extra == .*)?", requirement) for requirement in needed)
+    names = {re.split(r"[\[>]", requirement)[0] for requirement in needed if "extra" not in requirement}
+    assert {"crossbar", "autobahn", "twisted", "pynacl", "click"} <= names
+    assert not names & {"trustme", "pytest", "psycopg", "setuptools", "numpy", "bjdata"}
+    assert [requirement for requirement in needed if "extra ==" in requirement] == [
+        'psycopg[binary]>=3.2; extra == "postgresql"'
+    ]
+
+
+def test_the_version_stands_in_one_place() -> None:
+    """In the library; the change log has it, too, since it says what is in it."""
+    version = re.escape(wampauth.__version__)
+    sources = [HERE / "pyproject.toml", *HERE.glob("*.py"), *(HERE / "src").rglob("*.py")]
+    assert [file.name for file in sources if re.search(rf"[\"']{version}[\"']", file.read_text())] == ["__init__.py"]
+    first = re.search(r"(?m)^## (\S+)", (HERE / "CHANGELOG.md").read_text())
+    assert first
+    assert first[1] == wampauth.__version__

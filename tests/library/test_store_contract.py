@@ -1,0 +1,255 @@
+"""Do the stores that are shipped, and the example's own, keep the contract; and would one that doesn't be found out?"""
+
+import hashlib
+import json
+import secrets
+import subprocess
+import sys
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from twisted.internet.defer import Deferred, succeed
+
+from examples import own_store
+from wampauth import Changes, KeyClaim, Principal, Refused, TicketClaim
+from wampauth import store as stores
+from wampauth.store import Store, connect, create, ticket_digest, writing
+from wampauth.store.principals import Principals
+from wampauth.testing import StoreContract
+
+pytest_plugins = ["postgres"]
+
+
+class TestShipped(StoreContract):
+    """A store of each engine in turn."""
+
+    @pytest.fixture(autouse=True)
+    def _where(self, store_url: str) -> None:
+        self.url = store_url
+
+    def make(self, tmp_path: Path) -> Principals:
+        create(self.url)
+        return stores._principals(self.url)
+
+    def add(self, store: Principals, *, principal: Principal, ticket: str | None, pubkey: str | None) -> str:
+        with closing(connect(self.url)) as connection:
+            kind, verifier = ("key", pubkey) if ticket is None else ("ticket", ticket_digest(ticket))
+            authid, realm, role, extra = principal.authid, principal.realm, principal.role, principal.extra
+            if authid not in [known["authid"] for known in writing.principals(connection)]:
+                writing.add(connection, {"authid": authid, "realm": realm, "role": role, "extra": extra})
+            return writing.add_credential(connection, authid, {"kind": kind, "verifier": verifier})
+
+    def revoke(self, store: Principals, credential: str) -> None:
+        with closing(connect(self.url)) as connection:
+            for known in list(writing.export(connection)):
+                if credential in [one["id"] for one in known["credentials"]]:
+                    writing.revoke(connection, known["authid"], credential)
+
+    def close(self, store: Principals) -> None:
+        store.close()
+
+
+class TestOwn(StoreContract):
+    """The one of ``examples/own_store.py``."""
+
+    def make(self, tmp_path: Path) -> own_store.Store:
+        self.file = tmp_path / "principals.json"
+        self.file.write_text("[]")
+        return own_store.Store(str(self.file))
+
+    def add(self, store: own_store.Store, *, principal: Principal, ticket: str | None, pubkey: str | None) -> str:
+        known: dict[str, Any] = {"id": secrets.token_hex(8), "authid": principal.authid, "realm": principal.realm}
+        known |= {"role": principal.role, "extra": principal.extra}
+        known |= {"ticket": hashlib.sha256(ticket.encode()).hexdigest()} if ticket else {"pubkey": pubkey}
+        self.file.write_text(json.dumps([*json.loads(self.file.read_text()), known]))
+        return str(known["id"])
+
+    def revoke(self, store: own_store.Store, credential: str) -> None:
+        left = [one for one in json.loads(self.file.read_text()) if one["id"] != credential]
+        self.file.write_text(json.dumps(left))
+
+
+class InMemory:
+    """As short as a store can be; it answers at once."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, tuple[Principal, str | None, str | None]] = {}
+        self.revoked: list[str] = []
+
+    def by_ticket(self, claim: TicketClaim) -> Any:
+        return self.find(lambda who, ticket, _: (who.authid, ticket) == (claim.authid, claim.ticket))
+
+    def by_key(self, claim: KeyClaim) -> Any:
+        return self.find(lambda _, __, pubkey: pubkey == claim.pubkey)
+
+    def by_ids(self, credentials: Collection[str]) -> Any:
+        revoked = [self.known[one][0].credential for one in self.revoked]
+        return {one: self.known[one][0] for one in credentials if one in self.known and one not in revoked}
+
+    def changes(self, since: Any) -> Any:
+        names = [self.known[one][0].authid for one in self.revoked[since or 0 :]]
+        return len(self.revoked), names if since is not None else None
+
+    def find(self, fits: Callable[[Principal, str | None, str | None], bool]) -> Principal | None:
+        for known in self.known.values():
+            if fits(*known):
+                if known[0].credential in self.revoked:
+                    raise Refused("revoked", authid=known[0].authid)
+                return known[0]
+        return None
+
+
+class OnceMore(InMemory):
+    """The same with Deferreds."""
+
+    def by_ticket(self, claim: TicketClaim) -> "Deferred[Principal | None]":
+        return succeed(None).addCallback(lambda _: InMemory.by_ticket(self, claim))
+
+    def by_key(self, claim: KeyClaim) -> "Deferred[Principal | None]":
+        return succeed(None).addCallback(lambda _: InMemory.by_key(self, claim))
+
+    def by_ids(self, credentials: Collection[str]) -> "Deferred[dict[str, Principal]]":
+        return succeed(InMemory.by_ids(self, credentials))
+
+    def changes(self, since: int | None) -> "Deferred[Changes]":
+        return succeed(InMemory.changes(self, since))
+
+
+class TestPlain(StoreContract):
+    """A store that answers at once, and the hooks, too."""
+
+    store: Callable[[], Any] = InMemory
+
+    def make(self, tmp_path: Path) -> Any:
+        return type(self).store()
+
+    def add(self, store: InMemory, *, principal: Principal, ticket: str | None, pubkey: str | None) -> Any:
+        credential = secrets.token_hex(8)
+        store.known[credential] = replace(principal, credential=credential), ticket, pubkey
+        return credential
+
+    def revoke(self, store: InMemory, credential: str) -> Any:
+        store.revoked.append(credential)
+
+
+class TestDeferred(TestPlain):
+    """A store that answers with Deferreds, and so do the hooks."""
+
+    store = OnceMore
+
+    def make(self, tmp_path: Path) -> Any:
+        return succeed(OnceMore())
+
+    def add(self, store: InMemory, *, principal: Principal, ticket: str | None, pubkey: str | None) -> Any:
+        return succeed(super().add(store, principal=principal, ticket=ticket, pubkey=pubkey))
+
+    def revoke(self, store: InMemory, credential: str) -> Any:
+        return succeed(super().revoke(store, credential))
+
+
+# Who doesn't keep it is found out.
+
+
+class Lenient(InMemory):
+    def by_ticket(self, claim: TicketClaim) -> Any:
+        return self.find(lambda who, ticket, _: who.authid == claim.authid and ticket is not None)
+
+
+class Mixed(InMemory):
+    def by_ticket(self, claim: TicketClaim) -> Any:
+        return self.find(lambda _, ticket, __: ticket == claim.ticket)
+
+
+class Forgetful(InMemory):
+    def find(self, fits: Callable[[Principal, str | None, str | None], bool]) -> Principal | None:
+        return next((known[0] for known in self.known.values() if fits(*known)), None)
+
+
+class Unwatched(InMemory):
+    def by_ids(self, credentials: Collection[str]) -> Any:
+        return {one: self.known[one][0] for one in credentials if one in self.known}
+
+
+class Silent(InMemory):
+    def changes(self, since: Any) -> Any:
+        return None, ()
+
+
+class Nameless(InMemory):
+    def by_key(self, claim: KeyClaim) -> Any:
+        found = super().by_key(claim)
+        return found and replace(found, credential=None)
+
+
+class Nonsense(InMemory):
+    def by_ids(self, credentials: Collection[str]) -> Any:
+        return list(super().by_ids(credentials))
+
+
+class Single(InMemory):
+    def changes(self, since: Any) -> Any:
+        return super().changes(since)[0]
+
+
+BAD = {
+    Lenient: "test_a_wrong_ticket_admits_nobody",
+    Mixed: "test_nobody_is_admitted_with_somebody_elses_ticket",
+    Forgetful: "test_a_revoked_key_admits_nobody",
+    Unwatched: "test_by_ids_has_lost_what_is_revoked",
+    Silent: "test_changes_name_whose_credential_was_revoked",
+    Nameless: "test_a_key_admits_whose_it_is",
+    Nonsense: "test_by_ids_has_nothing_of_the_unknown",
+    Single: "test_changes_begin_anywhere",
+}
+
+
+@pytest.mark.parametrize(("store", "test"), BAD.items(), ids=[bad.__name__ for bad in BAD])
+def test_a_store_that_does_not_keep_it_is_found_out(
+    store: Callable[[], Store], test: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    class Contract(TestPlain):
+        def make(self, tmp_path: Path) -> Any:
+            return store()
+
+    contract = Contract()
+    contract._node, contract._tmp_path = request.node, tmp_path
+    with pytest.raises((AssertionError, TypeError)):
+        getattr(contract, test)()
+
+
+OUTSIDE = """
+from twisted.internet import reactor
+from twisted.internet.threads import deferToThread
+from wampauth.testing import StoreContract
+
+class Known:
+    def __init__(self): self.known = {}
+    async def start(self): await deferToThread(print, "started")
+    async def stop(self): await deferToThread(print, "stopped")
+    async def by_ticket(self, claim): return None
+    async def by_key(self, claim): return await deferToThread(lambda: None)
+    async def by_ids(self, credentials): return {}
+    async def changes(self, since): return None, None
+
+class TestEmpty(StoreContract):
+    def make(self, tmp_path): return Known()
+    def add(self, store, *, principal, ticket, pubkey): return "some"
+    def revoke(self, store, credential): return None
+"""
+TESTS = [
+    f"test_mine.py::TestEmpty::test_{name}"
+    for name in ("an_empty_store_admits_nobody", "an_unknown_key_admits_nobody", "by_ids_has_nothing_of_the_unknown")
+]
+
+
+def test_the_tests_end_though_the_store_uses_the_reactors_threads(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(OUTSIDE)
+    command = [sys.executable, "-m", "pytest", "-s", "-p", "no:cacheprovider", *TESTS]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 passed" in done.stdout
+    assert done.stdout.count("started") == done.stdout.count("stopped") == 3

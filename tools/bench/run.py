@@ -1,0 +1,84 @@
+"""What does it cost, on this machine? Measures, shows tables, and keeps them as JSON.
+
+    python tools/bench/run.py            # some ten minutes
+    python tools/bench/run.py --quick    # under a minute, with figures that are as rough
+
+The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
+"""
+
+import signal
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+
+HERE = Path(__file__).parent
+LATEST = HERE / "latest.json"  # results.json is the run that README.md shows
+sys.path[:0] = [str(HERE.parent), str(HERE)]
+
+from load import Load  # noqa: E402
+from nodes import BenchNode  # noqa: E402
+from report import keep  # noqa: E402
+from tables import QUICK, TABLES, Bench, Effort, Kind  # noqa: E402
+
+
+def progress(text: str) -> None:
+    """One line that is written over; in a log, a line each."""
+    if sys.stderr.isatty():
+        click.echo(f"\r\033[K{text}", nl=False, err=True)
+    elif text:
+        click.echo(text, err=True)
+
+
+def start(kind: Kind) -> BenchNode:
+    progress(f"booting the node {kind.kind!r} with {kind.principals:,} principals")
+    node = BenchNode(kind.kind, kind.principals, kind.chosen)
+    node.start()
+    return node
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="Under a minute, with fewer turns and a smaller store.")
+@click.option("--only", type=click.Choice([table.__name__ for table in TABLES]), multiple=True, help="Only this table.")
+@click.option("--json", "file", default=LATEST, type=click.Path(path_type=Path), help="Where to keep the results.")
+def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
+    """Measure what logins, authorization and revocation cost on this machine."""
+    if not file.parent.is_dir():
+        raise click.ClickException(f"{file.parent} isn't there: make it first, or give another --json")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the nodes
+    chosen = [table for table in TABLES if not only or table.__name__ in only]
+    done = []
+    with ExitStack() as stack:
+        running: dict[Kind, BenchNode] = {}
+
+        @stack.callback
+        def stop() -> None:
+            progress("stopping the nodes")
+            with ThreadPoolExecutor() as threads:
+                threads.map(BenchNode.stop, running.values())
+            progress("")
+
+        def boot(*kinds: Kind) -> list[BenchNode]:
+            missing = [kind for kind in kinds if kind not in running]
+            with ThreadPoolExecutor() as threads:
+                for kind, node in zip(missing, threads.map(start, missing), strict=True):
+                    running[kind] = node
+            return [running[kind] for kind in kinds]
+
+        load, witness = stack.enter_context(Load()), stack.enter_context(Load())
+        bench = Bench(QUICK if quick else Effort(), load, witness, boot, progress)
+        for measure in chosen:
+            table = measure(bench)
+            progress("")
+            table.show()
+            done.append(table)
+    keep(file, done, quick)
+    click.echo(f"\nKept in {file}.")
+    if missed := [bar for table in done for bar in table.bars if not bar.is_met]:
+        click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
+
+
+if __name__ == "__main__":
+    main()
