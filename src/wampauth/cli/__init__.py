@@ -13,6 +13,7 @@ import click
 from wampauth import names
 from wampauth.cli import credentials, principals
 from wampauth.cli.start import start
+from wampauth.probe import probe
 from wampauth.store import StoreError, writing
 
 DEFAULT = ".crossbar/principals.db"
@@ -30,6 +31,7 @@ COMMANDS = (
     principals.import_,
     principals.export,
     start,
+    probe,
 )
 
 

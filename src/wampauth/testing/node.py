@@ -99,7 +99,7 @@ class Node:
 
     def _launch(self, config: str) -> "subprocess.Popen[bytes]":
         command = [str(Path(sys.executable).with_name("crossbar")), "start", "--loglevel", self._loglevel]
-        command += ["--cbdir", str(self.directory), "--config", config]
+        command += ["--cbdir", str(self.directory.absolute()), "--config", config]
         quiet = subprocess.DEVNULL if self._loglevel == "error" else None  # errors go to stderr
         try:
             return LAUNCHER.submit(
@@ -107,6 +107,7 @@ class Node:
                 command,
                 stdout=self._output or quiet,
                 stderr=subprocess.STDOUT if self._output else None,
+                cwd=self.directory,  # a worker looks for modules in it before all that is configured
                 preexec_fn=_end_with_us(),
             ).result()
         except OSError as error:

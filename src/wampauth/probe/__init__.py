@@ -1,0 +1,142 @@
+"""What could a stranger do to a WAMP router's authentication? We try, from outside, and report.
+
+    wampauth probe ws://localhost:8080/ws --realm realm1 --authid client1
+
+Any router will do: nothing here knows the library's own authenticator. What is sent is bounded (:mod:`budget`), and a
+router that isn't on this machine is left alone unless the user says that they may test it.
+"""
+
+import os
+import ssl
+from pathlib import Path
+
+import click
+from nacl.signing import SigningKey
+
+from wampauth.probe import run
+from wampauth.probe.report import FALLS, as_json, as_text, spent, summary
+from wampauth.probe.target import Address, Target, Unreachable, resolve
+from wampauth.probe.turns import trust
+
+UNUSABLE = 2  # exit code; that of click for a wrong option, too
+
+
+class NotProbed(click.ClickException):
+    """There was nothing to probe, or we mustn't."""
+
+    exit_code = UNUSABLE
+
+
+@click.command("probe")
+@click.argument("url")
+@click.option("--realm", required=True, help="The realm to join.")
+@click.option("--authid", required=True, help="A principal that exists there: best, one made for tests.")
+@click.option("--ticket-env", metavar="NAME", help="The environment variable with the principal's true ticket.")
+@click.option(
+    "--key", "key_file", type=click.Path(path_type=Path), help="A file with a private key: 32 raw bytes, or hex."
+)
+@click.option("--key-authid", metavar="AUTHID", help="Whose key it is, if not AUTHID's.")
+@click.option("--key-realm", metavar="REALM", help="The realm of the key's owner, if another.")
+@click.option("--topic", metavar="URI", help="A topic that the role may subscribe to.")
+@click.option("--procedure", metavar="URI", help="A procedure that the role may call; it is called, without arguments.")
+@click.option(
+    "--ca", type=click.Path(path_type=Path), help="Trust this authority's certificates instead of the system's."
+)
+@click.option("--json", "wants_json", is_flag=True, help="Report as JSON.")
+@click.option("--i-may-test-this-host", "may", is_flag=True, help="Probe a router that isn't on this machine.")
+def probe(
+    url: str,
+    realm: str,
+    authid: str,
+    ticket_env: str | None,
+    key_file: Path | None,
+    key_authid: str | None,
+    key_realm: str | None,
+    topic: str | None,
+    procedure: str | None,
+    ca: Path | None,
+    wants_json: bool,
+    may: bool,
+) -> None:
+    """Test a router's authentication from outside, in about a minute: any WAMP router, with WebSocket and JSON.
+
+    Exit code 0: nothing falls. 1: something falls. 2: there was nothing to probe, or we mustn't.
+    """
+    address = _address(url, may)
+    ticket, key, note = _ticket(ticket_env), _key(key_file), ""
+    if ticket and not address.is_secure and not address.is_loopback:
+        ticket, note = None, "the true ticket isn't sent through a network without TLS"
+    target = Target(
+        address,
+        realm,
+        authid,
+        ticket=ticket,
+        key=key,
+        key_realm=key_realm or "",
+        key_authid=key_authid or "",
+        topic=topic,
+        procedure=procedure,
+        note=note,
+        trust=_trust(ca) if address.is_secure else None,
+    )
+    limit = target.budget.limit
+    click.echo(
+        f"Probing {address.shown} ({address.addresses[0]}): at most {limit.connections} connections,"
+        f" {limit.messages} messages, {limit.seconds:g} seconds.",
+        err=True,
+    )
+    try:
+        rows = run.probe(target, lambda line: click.echo(f"  {line}", err=True))
+    except Unreachable as error:
+        raise NotProbed(str(error)) from None
+    if wants_json:
+        click.echo(as_json(address.shown, rows, target.budget))
+    else:
+        click.echo(f"{as_text(rows)}\n\n{summary(rows)}. {spent(target.budget)}")
+    if any(row.verdict == FALLS for row in rows):
+        raise SystemExit(1)
+
+
+def _address(url: str, may: bool) -> Address:
+    """Whom the URL means, if we may probe them."""
+    try:
+        address = resolve(url)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="URL") from None
+    except Unreachable as error:
+        raise NotProbed(str(error)) from None
+    if not may and not address.is_loopback:
+        raise NotProbed(
+            f"{address.host} isn't this machine ({', '.join(address.addresses)}): a probe is an attack."
+            " If it is yours, or you have been asked to, say --i-may-test-this-host."
+        )
+    return address
+
+
+def _ticket(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    if not (ticket := os.environ.get(variable)):
+        raise click.BadParameter(f"there is no environment variable {variable}", param_hint="--ticket-env")
+    return ticket
+
+
+def _key(file: Path | None) -> SigningKey | None:
+    if file is None:
+        return None
+    try:
+        content = file.read_bytes()
+        return SigningKey(content if len(content) == 32 else bytes.fromhex(content.decode("ascii").strip()))
+    except OSError as error:
+        raise click.BadParameter(f"{file}: {error.strerror}", param_hint="--key") from None
+    except Exception:  # whose text might show what is in the file
+        raise click.BadParameter(
+            f"{file} holds neither 32 bytes nor 64 hexadecimal digits", param_hint="--key"
+        ) from None
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    try:
+        return trust(ca)
+    except OSError as error:  # ssl.SSLError is one
+        raise click.BadParameter(f"{ca}: {error.strerror or error}", param_hint="--ca") from None
