@@ -3,11 +3,15 @@
 What :data:`__all__` names is stable from 2.0 on.
 """
 
-from wampauth.authenticator import Authenticator
+from typing import TYPE_CHECKING, Any
+
 from wampauth.claims import Answer, Check, KeyClaim, Origin, Principal, Refused, TicketClaim
 from wampauth.settings import SettingsError
 from wampauth.store import Changes, OpenStore, Store, open_store
 from wampauth.store.engine import StoreError
+
+if TYPE_CHECKING:
+    from wampauth.authenticator import Authenticator
 
 __version__ = "2.0.0"
 __all__ = [
@@ -26,3 +30,13 @@ __all__ = [
     "TicketClaim",
     "open_store",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the authenticator when it is asked for: with the router's code that takes most of a second, and the
+    operator's commands do without."""
+    if name == "Authenticator":
+        from wampauth.authenticator import Authenticator
+
+        return Authenticator
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
