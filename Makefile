@@ -3,30 +3,27 @@
 PYTHON ?= python3
 STORE := .crossbar/principals.db
 CERTS := .crossbar/certs/server.pem
-FUNCTION := --url ws://localhost:8080/ws-function
 HARDENED := --url wss://localhost:8443/ws --ca .crossbar/certs/client.pem
+PROBE := --realm realm1 --authid client1 --ticket-env MYTICKET --topic com.example.topic1 --procedure com.example.add2 \
+	--key .keys/client01.key --key-authid client01@example.com --key-realm devices
 # Only what is pinned is fetched, and what comes as source builds with what is already there.
 INSTALL := python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 TEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
-.DEFAULT_GOAL := help
 .PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test test-all readme interop bench bench-quick bench-plots fuzz lint clean
-
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/' | expand -t 20
+	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/; s/%/N/' | expand -t 20
 crossbar: $(STORE) ## start the node, until Ctrl-C
 	@wampauth start
 clients: $(STORE) ## log in with good and with bad credentials (the node must be running)
-	MYTICKET="secret123" python client.py client1
-	MYTICKET="wrongpassword" python client.py client1 --expect com.example.invalid_ticket
-	python client.py --key .keys/client01.key
-	python client.py --key .keys/client01-bad.key --expect com.example.no_such_user
 clients-function: $(STORE) ## the same at the transport where the checks are called as functions
-	MYTICKET="secret123" python client.py client1 $(FUNCTION)
-	MYTICKET="wrongpassword" python client.py client1 $(FUNCTION) --expect com.example.invalid_ticket
-	python client.py --key .keys/client01.key $(FUNCTION)
-	python client.py --key .keys/client01-bad.key $(FUNCTION) --expect com.example.no_such_user
+clients clients-function:
+	MYTICKET="secret123" python client.py client1$(AT)
+	MYTICKET="wrongpassword" python client.py client1$(AT) --expect com.example.invalid_ticket
+	python client.py --key .keys/client01.key$(AT)
+	python client.py --key .keys/client01-bad.key$(AT) --expect com.example.no_such_user
+clients-function: AT := $() --url ws://localhost:8080/ws-function
 crossbar-hardened: $(STORE) $(CERTS) .crossbar/sockets ## start the node behind TLS, with an authorizer, until Ctrl-C
 	@wampauth start --config hardened.yaml
 clients-hardened: $(STORE) $(CERTS) ## the four clients over TLS, and two that are told what they lack
@@ -37,11 +34,15 @@ clients-hardened: $(STORE) $(CERTS) ## the four clients over TLS, and two that a
 	MYTICKET="secret123" python client.py client1 --expect com.example.tls_required
 	python client.py --key .keys/client01.key $(HARDENED) --expect com.example.channel_binding_required
 demo-hardened: $(STORE) $(CERTS) .crossbar/sockets ## all in one: start the hardened node, run its clients, stop it
-	@wampauth start --config hardened.yaml $(MAKE) --no-print-directory clients-hardened
-	@echo "All clients ended as expected."
+	@wampauth start --config hardened.yaml $(MAKE) --no-print-directory clients-hardened && echo "All clients ended as expected."
 demo: $(STORE) ## all in one: start the node, run the clients at both transports, stop the node
-	@wampauth start $(MAKE) --no-print-directory clients clients-function
-	@echo "All clients ended as expected."
+	@wampauth start $(MAKE) --no-print-directory clients clients-function && echo "All clients ended as expected."
+stage-%: $(STORE) ## start the node of stages/N (N is 1 to 5), until Ctrl-C
+	@wampauth start --directory stages/$*/.crossbar
+probe-%: $(STORE) ## start the node of stages/N, attack it for a minute, stop it
+	@MYTICKET="secret123" wampauth start --directory stages/$*/.crossbar wampauth probe $(or $(PROBED),ws://localhost:8080/ws) $(PROBE)
+stage-5 probe-5: $(CERTS)
+probe-5: PROBED = $(filter-out --url,$(HARDENED))
 crossbar-scaled: $(STORE) .crossbar/admission.key .crossbar/sockets ## two proxies, two authenticators, until Ctrl-C
 	@wampauth start --config scaled.yaml
 postgresql: .venv/run ## install what a store in PostgreSQL needs
@@ -67,9 +68,8 @@ readme: .venv/dev $(STORE) ## rewrite the transcripts in README.md from what com
 lint: .venv/dev ## check style and types
 	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
 clean: ## remove what the other targets made
-	rm -rf .venv build src/*.egg-info .*_cache .hypothesis .keys/*.key .keys/*.pub tools/bench/latest.json
-	rm -rf examples/interop/.venv examples/interop/node_modules
-	find .crossbar -mindepth 1 -maxdepth 1 ! -name config.json ! -name '*.yaml' -exec rm -rf {} +
+	rm -rf .venv build src/*.egg-info .*_cache .hypothesis .keys/*.key .keys/*.pub tools/bench/latest.json $(addprefix examples/interop/,.venv node_modules)
+	find .crossbar $(wildcard stages/*/.crossbar) -mindepth 1 -maxdepth 1 ! -name config.json ! -name '*.yaml' -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STORE): | .venv/run .keys/client01.key .keys/client01-bad.key

@@ -121,10 +121,18 @@ class Check(Protocol[SomeClaim]):
     def __call__(self, claim: SomeClaim, /) -> Answer: ...
 
 
-def parse(method: str, realm: Any, authid: Any, details: Mapping[str, Any], origin: Origin) -> Claim:
+def parse(
+    method: str,
+    realm: Any,
+    authid: Any,
+    details: Mapping[str, Any],
+    origin: Origin,
+    longest_ticket: int = names.MAX_TICKET,
+) -> Claim:
     """Check type, length and form of everything that a stranger could have chosen.
 
     :param method: ``ticket`` or ``cryptosign``.
+    :param longest_ticket: in characters.
     :raises names.Malformed: with the rule that was broken.
     """
     extra = details.get("authextra") or {}
@@ -136,7 +144,7 @@ def parse(method: str, realm: Any, authid: Any, details: Mapping[str, Any], orig
         raise names.Malformed("channel_binding is null or tls-unique")
     claimed = None if realm is None else names.realm(realm)
     if method == "ticket":
-        ticket = names.ticket(details.get("ticket"))
+        ticket = names.ticket(details.get("ticket"), longest_ticket)
         return TicketClaim(authid=names.authid(authid), ticket=ticket, realm=claimed, authextra=extra, origin=origin)
     pubkey = names.pubkey(extra.get("pubkey"))
     named = None if authid in (None, "") else names.authid(authid)

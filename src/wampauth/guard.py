@@ -135,7 +135,7 @@ class Guard:
     async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
-            attempt.claim = claim = _parse(attempt, claimed)
+            attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket)
             subject, address = claims.subject(claim), attempt.origin.address
             if wait := self._throttle.take(subject, address):
                 raise throttled(wait)
@@ -270,10 +270,11 @@ def require_safe_transport(settings: Settings, method: str, origin: Origin) -> N
         raise Refusal("refused", "no channel binding", "channel_binding_required", text)
 
 
-def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any]) -> Claim:
+def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int) -> Claim:
     realm, authid, details = claimed
+    details = details if isinstance(details, dict) else {}
     try:
-        return claims.parse(attempt.method, realm, authid, details if isinstance(details, dict) else {}, attempt.origin)
+        return claims.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket)
     except names.Malformed as broken:
         raise malformed(str(broken)) from None
 

@@ -65,10 +65,10 @@ def authid(value: Any) -> str:
     return value
 
 
-def ticket(value: Any) -> str:
-    """A ticket: text that UTF-8 can carry, at most :data:`MAX_TICKET` characters."""
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_TICKET and _encodable(value)):
-        raise Malformed(f"a ticket is 1 to {MAX_TICKET} characters of text")
+def ticket(value: Any, longest: int = MAX_TICKET) -> str:
+    """A ticket: text that UTF-8 can carry, at most `longest` characters."""
+    if not (isinstance(value, str) and 0 < len(value) <= longest and _encodable(value)):
+        raise Malformed(f"a ticket is 1 to {longest} characters of text")
     return value
 
 

@@ -16,6 +16,7 @@ from typing import Any, get_args, get_origin
 LOCAL = ("loopback", "unix")
 BY_THE_ROUTER = ("cbdir",)  # what Crossbar.io adds to a component's extra
 OURS = ("guard", "roles", "connections")  # the sections that we read
+MOST_FOR_A_TICKET = 16_384  # characters; a transport lets 65,536 bytes through
 
 
 class SettingsError(ValueError):
@@ -33,6 +34,7 @@ class Settings:
     failures_per_second: float = 1.0  # that come back to a pair
     address_factor: int = 10  # times that for an address, whoever it claims to be
     throttle_entries: int = 100_000  # pairs and addresses to remember
+    longest_ticket: int = 1024  # characters, at most 16,384: a JWT may need more than a ticket that was made here
     trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
     shared: bool = False  # the component has twins in other processes, and takes turns with them
     require_tls: bool = False  # tickets and keys only over TLS
@@ -82,6 +84,8 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
     if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
         raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+    if name == "longest_ticket" and value > MOST_FOR_A_TICKET:
+        raise SettingsError(f"setting {name!r} must be at most {MOST_FOR_A_TICKET}, not {value}")
     return value
 
 

@@ -4,10 +4,14 @@ A comment before a code block says what to do with it:
 
     <!-- run -->               run each line that begins with ``$``, one after the other, and compare the output
     <!-- run: background -->   start the command, wait until its output is there, and leave it running
+    <!-- start: COMMAND -->   start the node with this command, and leave it running (no block)
     <!-- then -->              wait until what was started last has ended, and compare the rest that it printed
     <!-- stop -->              stop what was started last (no block)
     <!-- show: FILE -->        the block stands in that file, line by line
     <!-- file: FILE -->        put the block there, for the commands that follow
+    <!-- diff: OLD NEW -->     the block is what differs between the two files, with ``@@`` between the places
+    <!-- probes -->            the table is what ``stages/probed.json`` says, which ``probing.py`` writes (no block)
+    <!-- probes: each -->      the same with a row for each probe
 
 In a transcript, a line of ``...`` stands for any number of lines. ``python tests/library/readme.py`` (`make readme`)
 rewrites the transcripts from reality, where they have no such line. Names of pages rewrite only these.
@@ -16,7 +20,9 @@ What differs from run to run is replaced: unlike values by unlike stand-ins, so 
 """
 
 import atexit
+import difflib
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -34,12 +40,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
 from pathlib import Path
 
+from wampauth.probe.catalogue import ROWS
+from wampauth.probe.report import FALLS
+
 HERE = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (HERE / "docs").glob("*.md")))
 BLOCK = re.compile(
-    r"<!-- (?P<what>run|then|stop|show|file)(?:: (?P<argument>[^>]+?))? -->\n(?:```\w*\n(?P<text>.*?)^```$)?",
+    r"<!-- (?P<what>run|start|then|stop|show|file|diff|probes)(?:: (?P<argument>[^>]+?))? -->\n"
+    r"(?:```\w*\n(?P<text>.*?)^```$|\n(?P<table>(?:\|[^\n]*\n)*))?",
     re.S | re.M,
 )
+STAGES = "stages/*/.crossbar/*.yaml"
+READY = "The node is ready. Ctrl-C stops it."
 PATIENCE = 60.0  # seconds for one command
 NOISE = re.compile(r"\S+ \[Controller +\d+\] ?")  # the blank line that Crossbar.io prints when it starts
 TODAY = datetime(2026, 11, 21, 12, tzinfo=UTC)  # in the transcripts
@@ -123,7 +135,7 @@ def blocks(page: str) -> Iterator[Block]:
 
 def _block(page: str, text: str, found: re.Match[str]) -> Block:
     line = text.count("\n", 0, found.start()) + 1
-    return Block(page, line, found["what"], found["argument"], found["text"] or "")
+    return Block(page, line, found["what"], found["argument"], found["text"] or found["table"] or "")
 
 
 def transcript(text: str) -> list[tuple[str, list[str]]]:
@@ -163,7 +175,7 @@ class Shell:
     def folder(self) -> Path:
         """The copy."""
         shutil.copytree(set_up(), self._folder, symlinks=True, dirs_exist_ok=True)
-        for pattern in "Makefile", "client.py", "examples/*.py", ".crossbar/*.json", ".crossbar/*.yaml":
+        for pattern in "Makefile", "client.py", "examples/*.py", ".crossbar/*.json", ".crossbar/*.yaml", STAGES:
             for file in self._folder.glob(pattern):
                 file.write_text(self._to_here(file.read_text()))
         return self._folder
@@ -188,7 +200,7 @@ class Shell:
         (self.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / name).write_text(self._to_here(text))
 
-    def run(self, command: str) -> list[str]:
+    def run(self, command: str, patience: float = PATIENCE) -> list[str]:
         """Run a command and return the lines that it prints."""
         done = subprocess.run(
             self._script(f"{command}\nexport -p > {self._state}"),
@@ -197,7 +209,7 @@ class Shell:
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            timeout=PATIENCE,
+            timeout=patience,
             check=False,
         )
         return self._told(done.stdout)
@@ -304,13 +316,54 @@ def shown(block: Block) -> bool:
     return False
 
 
+def difference(old: str, new: str) -> str:
+    """What differs between two files, as a page would have it: no names, and no numbers of lines."""
+    before, after = ((HERE / name).read_text().splitlines() for name in (old, new))
+    lines = list(difflib.unified_diff(before, after, n=0, lineterm=""))[3:]
+    return "".join(("@@" if line.startswith("@@") else line) + "\n" for line in lines)
+
+
+def probes(each: bool) -> str:
+    """What is found at the stages of the lesson, as a table: a row for each probe, or for those that fall alike."""
+    verdicts: dict[str, dict[str, str]] = json.loads((HERE / "stages" / "probed.json").read_text())
+    stages = sorted(next(iter(verdicts.values())))
+    found = {name: [_emphasized(row[stage]) for stage in stages] for name, row in verdicts.items()}
+    rows = [[f"`{name}`: {ROWS[name].tried}", *cells] for name, cells in found.items()] if each else _alike(found)
+    return "".join("| " + " | ".join(row) + " |\n" for row in [["probe", *stages], ["---"] * (1 + len(stages)), *rows])
+
+
+def _emphasized(verdict: str) -> str:
+    return f"**{verdict}**" if verdict == FALLS else verdict
+
+
+def _alike(found: dict[str, list[str]]) -> list[list[str]]:
+    falling = {name: cells for name, cells in found.items() if _emphasized(FALLS) in cells}
+    rows = []
+    for cells in dict.fromkeys(map(tuple, falling.values())):
+        names = [f"`{name}`" for name in falling if tuple(falling[name]) == cells]
+        rows.append([", ".join(names), *cells])
+    return [*rows, [f"the other {len(found) - len(falling)} never fall", *[""] * len(rows[0][1:])]]
+
+
 def check(block: Block, shell: Shell) -> list[str]:
     """Do what the block says. Returns what is wrong with it, a sentence each, with its place."""
     match block.what:
         case "show":
             return [] if shown(block) else [block.is_wrong(f"this doesn't stand in {block.argument}")]
+        case "diff":
+            right = difference(*(block.argument or "").split())
+            return [] if block.text == right else [block.is_wrong(f"the two files differ in\n{right}")]
+        case "probes":
+            return (
+                []
+                if block.text == (right := probes(block.argument == "each"))
+                else [block.is_wrong(f"the table is\n{right}")]
+            )
         case "file":
             shell.put(block.argument or "", block.text)
+        case "start":
+            if READY not in (printed := shell.start(block.argument or "", [READY])):
+                return [block.is_wrong("\n".join(printed))]
         case "stop":
             shell.stop()
         case "then":
@@ -336,6 +389,10 @@ def rewrite(page: str, shell: Shell) -> str:
         block = _block(page, text, found)
         if block.what == "then":
             return _with_text(found, shell.rest())
+        if block.what == "diff":
+            return _with_text(found, difference(*(block.argument or "").split()).splitlines())
+        if block.what == "probes":
+            return found[0].partition("\n")[0] + "\n\n" + probes(block.argument == "each")
         if block.what != "run":
             check(block, shell)
             return found[0]
