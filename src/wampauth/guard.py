@@ -18,7 +18,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.reflect import safe_str
 
-from wampauth import claims, names
+from wampauth import claims, connections, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_to, without_secret
@@ -96,6 +96,7 @@ class Guard:
         self._prefix = prefix
         self._admissions = admissions
         self._throttle = Throttle(clock, settings)
+        self._connections = connections.of(clock)
         self._underway: set[str] = set()  # connections
         self._refusals = 0  # since the last summary
         self._faults = 0  # our own, since then
@@ -119,6 +120,8 @@ class Guard:
     async def _authenticate(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
         connection = attempt.origin.connection
+        if not self._connections.may_try(connection):
+            raise self._at_once(attempt, malformed("too many attempts on one connection"))
         if connection in self._underway:
             raise self._at_once(attempt, malformed("one attempt at a time"))
         if len(self._underway) >= MAX_UNDERWAY:
@@ -128,6 +131,7 @@ class Guard:
             return await self._decide(attempt, check, claimed)
         except Refusal as no:
             await self._until_it_is_time(attempt, no)
+            self._connections.refused(connection)
             raise self._error(no) from None
         finally:
             self._underway.discard(connection)
@@ -142,6 +146,7 @@ class Guard:
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             self._throttle.give_back(subject, address)
+            self._connections.admitted(principal.realm)
             self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
             return self._told(principal)
         except Refusal:
@@ -199,6 +204,7 @@ class Guard:
     def _at_once(self, attempt: Attempt, no: Refusal) -> ApplicationError:
         """A no to what is too much: it must not leave anything waiting."""
         self._report(attempt, no)
+        self._connections.refused(attempt.origin.connection)
         return self._error(no)
 
     def _error(self, no: Refusal) -> ApplicationError:

@@ -16,7 +16,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
-from wampauth import claims, permissions
+from wampauth import claims, connections, permissions, worker
 from wampauth.admission import Admissions, is_marked
 from wampauth.audit import open_audit
 from wampauth.claims import Principal
@@ -24,7 +24,7 @@ from wampauth.ending import Ending
 from wampauth.live import Live
 from wampauth.lookup import Lookup
 from wampauth.permissions import DENIED, Decision, Permissions
-from wampauth.settings import Settings, SettingsError
+from wampauth.settings import Settings
 from wampauth.store import open_store
 from wampauth.watch import Watch
 
@@ -58,9 +58,8 @@ def sessions_of(authenticator: Admitting) -> type[Any]:
         @staticmethod
         def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
             """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
-            if "connections" in extra:
-                raise SettingsError("unknown setting 'connections'")
             authenticator.configure(extra, whole=False)
+            connections.of(reactor).configure(extra.get("connections"))
             permissions.check(personality, extra.get("roles", {}))
 
     return Sessions
@@ -81,6 +80,8 @@ class RealmSessions(ApplicationSession):
         self._procedure = self._authenticator.prefix + "authorize"
         self._permissions = Permissions(roles, self._procedure) if roles else None
         self._clock = clock
+        self._connections = connections.of(clock)
+        self._connections.configure((config.extra or {}).get("connections"))
         self._ending = Ending(self, clock, for_good=self._permissions is not None)
         self._watch: Watch | None = None  # until we have joined
         self._told_of_marks = self._told_of_credentials = False
@@ -90,6 +91,7 @@ class RealmSessions(ApplicationSession):
         try:
             settings, self._guard = self._authenticator.configuration()
             self._admissions = self._authenticator.admissions()
+            self._connections.configure(None, self._guard.trusted_proxies)
             IN_THIS_PROCESS.add(self._admissions)
             self._audit = open_audit(self._guard.audit)
             lookup = Lookup(open_store(settings["store"]), self._clock) if "store" in settings else None
@@ -98,10 +100,12 @@ class RealmSessions(ApplicationSession):
             await self.subscribe(self._joined, "wamp.session.on_join")
             await self.subscribe(self._left, "wamp.session.on_leave")
             for session in await self.call("wamp.session.list"):
-                await self._adopt(watch, session)
+                await self._adopt(watch, session, first=True)
             if self._permissions:
                 await self.register(self.authorize, self._procedure)
             watch.start()
+            self._connections.watch(self._realm)
+            worker.warn()
         except Exception as error:
             self.log.error("sessions can't be watched: {error}", error=error)
             self.leave()
@@ -110,14 +114,18 @@ class RealmSessions(ApplicationSession):
     def onLeave(self, details: CloseDetails) -> None:
         if self._watch:
             self._watch.stop()
+        self._connections.unwatch(self._realm)
 
     # -- who is here
 
     def _joined(self, details: dict[str, Any]) -> None:
         assert self._watch
         try:
+            comes_back = not self._connections.joined(details["session"], details)
             live = self._know(self._watch, details)
-            if live:
+            if live and comes_back:
+                self._watch.end(live, "replayed")
+            elif live:
                 method = details["authmethod"]  # behind a proxy it isn't the client's
                 self._record("joined", live, method=None if method.endswith("-proxy") else method)
         except Exception as error:  # what an event's handler raises would take this component out of the realm
@@ -126,15 +134,18 @@ class RealmSessions(ApplicationSession):
     def _left(self, session: int) -> None:
         assert self._watch
         try:
+            self._connections.left(session)
             live = self._watch.live.remove(session)
             if live:
                 self._record("left", live)
         except Exception as error:
             self._watch.health.fault(error)
 
-    async def _adopt(self, watch: Watch, session: int) -> Live | None:
-        """Take over a session that was there before us, or that we have yet to hear of."""
+    async def _adopt(self, watch: Watch, session: int, first: bool = False) -> Live | None:
+        """Take over a session that was there before us (`first`), or that we have yet to hear of."""
         details = await self._ending.attempt("wamp.session.get", session)
+        if details and first:
+            self._connections.joined(session, details)
         return self._know(watch, details) if details else None
 
     def _know(self, watch: Watch, details: dict[str, Any]) -> Live | None:

@@ -106,10 +106,10 @@ class Watch:
             if self._can_be_looked_up(live):
                 self.live.unconfirmed.add(live)
             else:
-                self._end(live, "expired")
+                self.end(live, "expired")
         if self.health.store_is_away:
             for live in [live for live in self.live.unconfirmed if _is_up(live.expires, now)]:
-                self._end(live, "expired")
+                self.end(live, "expired")
 
     async def _follow(self, lookup: Lookup) -> None:
         """Ask what changed, and look at the sessions that it concerns, and at the unconfirmed: few of however many."""
@@ -142,15 +142,16 @@ class Watch:
             return  # gone, while the store was looking
         principal, now = found.get(live.principal.credential or ""), time.time()
         if principal is None:
-            self._end(live, "expired" if _is_up(live.expires, now + SKEW) else "revoked")
+            self.end(live, "expired" if _is_up(live.expires, now + SKEW) else "revoked")
         elif not is_still(live.principal, principal):
-            self._end(live, "revoked")
+            self.end(live, "revoked")
         elif _is_up(principal.expires, now):
-            self._end(live, "expired")
+            self.end(live, "expired")
         else:
             self.live.confirm(live, principal.expires)
 
-    def _end(self, live: Live, why: str) -> None:
+    def end(self, live: Live, why: str) -> None:
+        """From now on the session may not stay."""
         live.ended = True
         self.live.unconfirmed.discard(live)
         self._end_it(live, why)

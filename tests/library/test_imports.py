@@ -17,10 +17,10 @@ import wampauth
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"testing"},
-    {"authenticator", "sessions", "watch", "service", "connections"},
+    {"authenticator", "sessions", "watch", "service"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store"},
-    {"claims", "names", "keys"},
+    {"throttle", "audit", "settings", "store", "connections"},
+    {"claims", "names", "keys", "worker"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -23,6 +23,7 @@ from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
 
+from wampauth import worker
 from wampauth.testing.transports import NodeError, Transport, choose, read
 
 START_TIMEOUT = 60.0  # seconds; a node takes 3 to 8
@@ -108,6 +109,7 @@ class Node:
                 stdout=self._output or quiet,
                 stderr=subprocess.STDOUT if self._output else None,
                 cwd=self.directory,  # a worker looks for modules in it before all that is configured
+                env=_environment(),
                 preexec_fn=_end_with_us(),
             ).result()
         except OSError as error:
@@ -134,9 +136,9 @@ class Node:
             workers = psutil.Process(self._process.pid).children(recursive=True)
         self._process.kill()
         self._process.wait()
-        for worker in workers:
+        for child in workers:
             with suppress(psutil.Error):
-                worker.kill()
+                child.kill()
 
 
 def require_not_running(directory: Path) -> None:
@@ -207,6 +209,12 @@ def _is_in_foreground(pid: int) -> bool:
     except (OSError, ValueError):
         return False
     return terminal != "0" and group == foreground
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the precautions for the processes of a node; the controller passes its path on to all of them."""
+    path = filter(None, [str(worker.FOLDER), os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path)}
 
 
 def _end_with_us() -> Callable[[], None] | None:

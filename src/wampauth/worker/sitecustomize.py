@@ -1,0 +1,69 @@
+"""What is changed in each process of a node before anything else runs.
+
+Python imports the module of this name when it starts, if its folder is on the path. ``wampauth start`` and
+``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Three things
+that a stranger could use are taken away:
+
+* ``py_ecc``, which Autobahn brings, raises Python's recursion limit to 100,000: a frame of 60,000 ``[`` then keeps a
+  worker for a minute. Here it has been imported already, and the limit is Python's own again.
+* Twisted's timers run on the wall clock: a step back of two hours would stall each of them, and with it what ends
+  sessions, by two hours. Here they run on the monotonic clock.
+* HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
+  WebSocket doesn't need it. Here Twisted finds it missing.
+
+This file is no place for what could be done elsewhere. ``wampauth.worker.missing`` tells whether it is in force.
+"""
+
+import importlib.machinery
+import importlib.util
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+
+RECURSION_LIMIT = 1_000  # Python's own
+
+
+def run_the_next() -> None:
+    """Run the ``sitecustomize`` that would have been imported if we weren't there."""
+    here = Path(__file__).parent
+    elsewhere = [folder for folder in sys.path if Path(folder).resolve() != here.resolve()]
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", elsewhere)
+    if spec and spec.loader:
+        spec.loader.exec_module(importlib.util.module_from_spec(spec))
+
+
+def limit_recursion() -> None:
+    """See that nobody has raised the limit, and that ``py_ecc`` doesn't do it later."""
+    with suppress(ImportError):
+        import py_ecc  # type: ignore[import-untyped]  # noqa: F401
+    sys.setrecursionlimit(RECURSION_LIMIT)
+
+
+def use_the_monotonic_clock() -> None:
+    """Let all timers of a reactor that is imported from now on be right when the wall clock is changed."""
+    from twisted.python import runtime
+
+    runtime.seconds = time.monotonic
+    runtime.Platform.seconds = staticmethod(time.monotonic)
+
+
+def offer_no_http2() -> None:
+    """Let Twisted find that what it needs for HTTP/2 isn't installed."""
+    sys.modules["twisted.web._http2"] = None  # type: ignore[assignment]  # to import it is an ImportError
+
+
+def date_access_logs() -> None:
+    """Twisted dates the lines of an access log by the reactor's clock, which isn't the wall clock any more."""
+    from twisted.web import http
+
+    as_text = http.datetimeToLogString
+    http.datetimeToLogString = lambda moment=None: as_text(time.time())
+
+
+run_the_next()
+limit_recursion()
+with suppress(ImportError):  # a process of another kind, with other packages
+    offer_no_http2()
+    use_the_monotonic_clock()
+    date_access_logs()
