@@ -204,7 +204,8 @@ class Guard:
     def _at_once(self, attempt: Attempt, no: Refusal) -> ApplicationError:
         """A no to what is too much: it must not leave anything waiting."""
         self._report(attempt, no)
-        self._connections.refused(attempt.origin.connection)
+        if attempt.origin.connection not in self._underway:
+            self._connections.refused(attempt.origin.connection)
         return self._error(no)
 
     def _error(self, no: Refusal) -> ApplicationError:

@@ -444,9 +444,10 @@ def test_so_many_connections_and_no_more(narrow: Bundle) -> None:
     with ExitStack() as stack:
         for _ in range(FEW):
             client = stack.enter_context(at(narrow))
+            assert client.login_ticket("client1", CHOSEN)[0] == WELCOME  # strangers would give way to newcomers
         with pytest.raises((OSError, EOFError)):
             RawClient(narrow.tls_url, ssl=trust(narrow.ca), open_timeout=PATIENCE)
-        assert client.login_ticket("client1", CHOSEN)[0] == WELCOME  # those inside don't suffer
+        assert client.request(CALL, {}, "com.example.add2", [2, 3])[3:] == [[5]]  # those inside don't suffer
     wait_for(lambda: can_connect(narrow))
 
 

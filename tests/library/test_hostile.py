@@ -41,6 +41,7 @@ from wampauth.testing.wamp import (
     sign,
 )
 
+AT_ONCE = 5  # attempts that a connection may make
 DELAY, DEADLINE = 0.5, 3.0  # seconds; the node's settings. The delay is twice the default, for busy machines
 SLACK = 2.0  # seconds that a busy machine may take besides
 HERE = Path(__file__).parents[2]
@@ -455,7 +456,7 @@ TABLE = [
     ),
     # the order of things
     row("two wrong tickets at once", [hello()], [ASKED], [ticket("x"), ticket("y")], [ONE_AT_A_TIME, invalid()]),
-    row("300 wrong tickets at once", [hello()], [ASKED], [ticket("x")] * 300, [ONE_AT_A_TIME] * 299 + [invalid()]),
+    row("5 wrong tickets at once", [hello()], [ASKED], [ticket("x")] * 5, [ONE_AT_A_TIME] * 4 + [invalid()]),
     row("two HELLOs at once", [hello(), hello()], [ASKED, ASKED], [ticket("x")], [invalid()]),
     row("two HELLOs with a key at once", [cryptosign(ALICE)] * 2, [CHALLENGED, ONE_AT_A_TIME]),
     row(
@@ -553,7 +554,7 @@ TABLE = [
         [ADDS],
         [ADDED],
     ),
-    row("the right ticket after leaving", [hello()], [ASKED], [RIGHT], [JOINED], [GOES], [LEFT], [RIGHT], [JOINED]),
+    row("the right ticket after leaving", [hello()], [ASKED], [RIGHT], [JOINED], [GOES], [LEFT], [RIGHT], ["closed"]),
     row("HELLO after joining", [hello()], [ASKED], [RIGHT], [JOINED], [hello()], NOTHING, [ADDS], [ADDED]),
     row(
         "AUTHENTICATE after joining",
@@ -573,9 +574,7 @@ TABLE = [
         [DEVICE],
     ),
     key("the right signature after a forged one", signed(MALLORY), BAD_SIGNATURE, signed(ALICE), DEVICE),
-    key(
-        "the right signature after leaving", signed(ALICE), DEVICE, GOES, LEFT, signed(ALICE), DEVICE
-    ),  # nobody asks us
+    key("the right signature after leaving", signed(ALICE), DEVICE, GOES, LEFT, signed(ALICE), "closed"),
 ]
 
 
@@ -733,8 +732,8 @@ def test_no_attack_makes_our_code_fail(game: Game, node: Bundle) -> None:
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_a_revoked_key_that_comes_back_with_its_old_signature_is_put_out_again(node: Bundle, door: str) -> None:
-    """After GOODBYE the router takes the same signature once more, without asking us. The authorizer sees who joins."""
+def test_a_revoked_key_does_not_come_back_with_its_old_signature(node: Bundle, door: str) -> None:
+    """After GOODBYE the router takes the same signature once more, without asking us. The connection is closed then."""
     carol = SigningKey.generate()
     entry = record("carol-" + door, "devices", "device", {"kind": "key", "verifier": pubkey(carol)})
     with closing(connect(str(node.store))) as store, RawClient(f"ws://127.0.0.1:{node.port}/{door}") as client:
@@ -742,28 +741,29 @@ def test_a_revoked_key_that_comes_back_with_its_old_signature_is_put_out_again(n
         challenge = client.hello(None, "cryptosign", None, {"pubkey": pubkey(carol)})
         assert client.authenticate(sign(carol, challenge))[0] == WELCOME
         writing.revoke(store, "carol-" + door)
-        for _ in range(3):
-            assert told(client.receive()) == "goodbye com.example.revoked"
-            client.send(*GOES)
-            assert client.authenticate(sign(carol, challenge))[0] == WELCOME
         assert told(client.receive()) == "goodbye com.example.revoked"
+        client.send(*GOES)
+        client.send(AUTHENTICATE, sign(carol, challenge), {})
+        with pytest.raises(ConnectionClosed):
+            assert client.receive()[0] == WELCOME  # or not even that
+            client.receive()
 
 
 # -- guessing, one after the other
 
 
 @pytest.mark.parametrize("door", DOORS)
-def test_300_guesses_on_a_connection_are_throttled_and_the_one_who_is_meant_gets_in(strict: Bundle, door: str) -> None:
+def test_300_guesses_are_throttled_and_the_one_who_is_meant_gets_in(strict: Bundle, door: str) -> None:
     url, victim = f"ws://127.0.0.1:{strict.port}/{door}", {"ws": "alice", "ws-function": "bob"}[door]
     answers, logins = [], []
     started = time.monotonic()
-    with RawClient(url, source_address=("127.0.0.2", 0)) as guesser:
-        assert guesser.hello("realm1", "ticket", victim)[0] == CHALLENGE
-        for number in range(300):
-            answers.append(guesser.authenticate(f"guess {number}"))
-            if number % 50 == 20:
-                with RawClient(url) as client:  # from 127.0.0.1
-                    logins.append(client.login_ticket(victim, TICKETS[victim])[0])
+    for number in range(0, 300, AT_ONCE):
+        with RawClient(url, source_address=("127.0.0.2", 0)) as guesser:
+            assert guesser.hello("realm1", "ticket", victim)[0] == CHALLENGE
+            answers += [guesser.authenticate(f"guess {number + more}") for more in range(AT_ONCE)]
+        if number % 50 == 20:
+            with RawClient(url) as client:  # from 127.0.0.1
+                logins.append(client.login_ticket(victim, TICKETS[victim])[0])
     seconds = time.monotonic() - started
     assert logins == [WELCOME] * 6
     checked = [answer for answer in answers if answer[2] == "com.example.invalid_ticket"]
@@ -799,14 +799,14 @@ def test_an_address_runs_dry_whoever_it_claims_to_be_and_another_does_not(strict
 def test_behind_a_trusted_proxy_each_client_counts_by_its_own_address(strict: Bundle, door: str) -> None:
     url, net = f"ws://127.0.0.1:{strict.port}/{door}", {"ws": 113, "ws-function": 114}[door]
 
-    def guesses(forwarded: str, times: int) -> list[str]:
+    def guesses(forwarded: str) -> list[str]:
         header = {"X-Forwarded-For": f"198.51.100.7, {forwarded}"}
         with RawClient(url, source_address=("127.0.0.9", 0), additional_headers=header) as client:
             assert client.hello("realm1", "ticket", "dave")[0] == CHALLENGE
-            return [str(client.authenticate("x")[2]) for _ in range(times)]
+            return [str(client.authenticate("x")[2]) for _ in range(AT_ONCE)]
 
-    assert "com.example.too_many_attempts" in guesses(f"203.0.{net}.1", 25)
-    assert guesses(f"203.0.{net}.2", 5) == ["com.example.invalid_ticket"] * 5
+    assert "com.example.too_many_attempts" in [uri for _ in range(5) for uri in guesses(f"203.0.{net}.1")]
+    assert guesses(f"203.0.{net}.2") == ["com.example.invalid_ticket"] * 5
     assert {f"203.0.{net}.1", f"203.0.{net}.2"} <= {entry["peer"] for entry in strict.audit}
     assert "198.51.100.7" not in {entry["peer"] for entry in strict.audit}
 
@@ -816,14 +816,12 @@ def test_a_flood_of_refusals_leaves_only_summaries_in_the_log(strict: Bundle, do
     """One a second here, one a minute in the bundle. The audit has each of them."""
     records, before, started = len(strict.audit), len(strict.log), time.monotonic()
     source = {"ws": "127.0.0.5", "ws-function": "127.0.0.6"}[door]
-    with RawClient(f"ws://127.0.0.1:{strict.port}/{door}", source_address=(source, 0)) as client:
-        for number in range(200):
-            if number % 2:
-                client.send(*cryptosign(STRANGER))
-                assert client.receive()[0] == ABORT
-            else:
-                assert client.hello("realm1", "ticket", "mallory")[0] == CHALLENGE
-                assert client.authenticate(f"guess {number}")[0] == ABORT
+    for number in range(100):
+        with RawClient(f"ws://127.0.0.1:{strict.port}/{door}", source_address=(source, 0)) as client:
+            client.send(*cryptosign(STRANGER))
+            assert client.receive()[0] == ABORT
+            assert client.hello("realm1", "ticket", "mallory")[0] == CHALLENGE
+            assert client.authenticate(f"guess {number}")[0] == ABORT
     while "attempts were refused" not in strict.log[before:]:
         assert time.monotonic() - started < 30
         time.sleep(0.05)
