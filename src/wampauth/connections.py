@@ -26,7 +26,7 @@ from wampauth.throttle import counted_address
 
 TICK = 0.25  # seconds between two looks
 LINGER = 0.5  # seconds that who was refused, or has left, may take to hang up
-NEARLY, ROOM = 0.9, 0.75  # of `max_connections`: beyond the first, strangers give way until the second
+NEARLY = 0.9  # of `max_connections`: from there on, strangers may have half of the places that sessions leave
 SPARE_FILES = 100  # that a process has open beside its connections
 SUMMARY = 60.0  # seconds between two log lines that count what was closed
 DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
@@ -279,9 +279,8 @@ class Connections:
             gone.update(_of_the_most(self._old(rest, now), surplus))
         for port, most in self._crowded():
             rest = [one for one in strangers if one not in gone and (port is None or _port(one) is port)]
-            count = len(self._known) if port is None else len(port.protocols)
-            already = sum(1 for one in gone if port is None or _port(one) is port)
-            gone.update(_of_the_most(rest, count - already - int(most * ROOM)))
+            members = sum(1 for one in self._known.values() if one.sessions and (port is None or _port(one) is port))
+            gone.update(_of_the_most(rest, len(rest) - max(1, (most - members) // 2)))
         for connection in gone:
             self._abort(connection)
 
