@@ -17,7 +17,7 @@ import wampauth
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"testing"},
-    {"authenticator", "sessions", "watch", "service"},
+    {"authenticator", "sessions", "watch", "service", "fallback"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "connections"},
     {"claims", "names", "keys", "worker"},

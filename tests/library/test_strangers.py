@@ -4,27 +4,43 @@ honest client must get in all the while.
 The bounds are those of docs/strangers.md. A busy machine may take some seconds on top.
 """
 
+import json
+import secrets
+import socket
+import ssl
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import Way, Wire, crowd, ways
+from strangers import DUMP, STEPS, Way, Wire, crowd, many_files, ways
 
+from wampauth import worker
+from wampauth.testing import Node
 from wampauth.testing.wamp import (
+    ABORT,
     AUTHENTICATE,
     CALL,
     CHALLENGE,
+    GOODBYE,
     HELLO,
+    RESULT,
     ROLES,
     WELCOME,
+    pubkey,
+    sign,
 )
 
 MANY = 1000  # connections of strangers
 STORM = 2000  # honest clients who come back at once
 WITHIN = 5.0  # seconds in which an honest client is in
+HOLD = 7.0  # seconds for which a crowd holds on: longer than it is spared
 GRACE = 10.0  # seconds in which a connection must have joined
 PER_ADDRESS, IN_ALL = 100, 500
 ATTEMPTS = 5  # on one connection
@@ -43,13 +59,13 @@ def hardened(make_bundle: MakeBundle) -> Bundle:
     """As it is shipped, but that it would let the storm in, and asks for no channel binding, which needs OpenSSL."""
     settings = {"failures_at_once": 1_000_000, "refusal_delay": 0.05, "require_channel_binding": False}
     bundle = make_bundle("hardened.yaml", start=False, **settings)
-    return started(make_bundle, bundle)
+    return started(bundle)
 
 
-NODES: list[Any] = []
+NODES: list[Node] = []
 
 
-def started(_: MakeBundle, bundle: Bundle) -> Bundle:
+def started(bundle: Bundle) -> Bundle:
     (bundle.directory / "sockets").mkdir(mode=0o700, exist_ok=True)
     NODES.append(bundle.start())
     return bundle
@@ -105,7 +121,7 @@ def seconds_to_join(way: Way, source: str = "127.0.0.1") -> float:
 
 def worker_of(bundle: Bundle) -> psutil.Process:
     """The node's router worker."""
-    controller = psutil.Process(__import__("json").loads((bundle.directory / "node.pid").read_text())["pid"])
+    controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
     (child,) = controller.children()
     return child
 
@@ -113,17 +129,14 @@ def worker_of(bundle: Bundle) -> psutil.Process:
 # -- connections that wait
 
 
-ATTACKS = [
-    ("plain", "ws", "TCP only"),
-    ("plain", "ws", "dripping headers"),
-    ("plain", "ws", "no HELLO"),
-    ("plain", "ws", "at CHALLENGE"),
-    ("hardened", "wss", "no HELLO"),
-    ("hardened", "wss", "TCP only"),
-    ("hardened", "ws", "at CHALLENGE"),
-    ("hardened", "unix", "no HELLO"),
-    ("hardened", "unix", "at CHALLENGE"),
+QUICK = [("plain", "ws", "dripping headers"), ("hardened", "wss", "no HELLO"), ("hardened", "unix", "at CHALLENGE")]
+THOROUGH = [
+    *(("plain", "ws", step) for step in ("TCP only", "no HELLO", "at CHALLENGE")),
+    *(("hardened", "wss", step) for step in ("TCP only", "dripping headers", "at CHALLENGE")),
+    *(("hardened", "ws", step) for step in STEPS),
+    *(("hardened", "unix", step) for step in ("TCP only", "no HELLO")),
 ]
+ATTACKS = [*QUICK, *(pytest.param(*attack, marks=pytest.mark.slow) for attack in THOROUGH)]
 
 
 @pytest.mark.parametrize(("node", "name", "step"), ATTACKS, ids=str)
@@ -135,10 +148,232 @@ def test_an_honest_client_gets_in_beside_a_crowd(
     way = ways(bundle)[name]
     honest = way if name == "unix" else best(bundle)
     with join(honest) as member, crowd(way, step, MANY):
-        until, times = time.monotonic() + GRACE, []
+        until, times = time.monotonic() + HOLD, []
         while time.monotonic() < until:
             times.append(seconds_to_join(honest))
         print(f"{node}, {name}, {step}: {len(times)} logins, the slowest in {max(times):.2f} s")
         assert max(times) < WITHIN
         member.send([CALL, 1, {}, "com.example.add2", [2, 3]])
         assert member.receive()[3:] == [[5]]  # who has joined doesn't suffer
+
+
+@pytest.mark.slow
+def test_what_a_crowd_may_hold(plain: Bundle) -> None:
+    """So many of one address, and so many in all, once they are not spared any more."""
+    sources = tuple(f"127.0.0.{number}" for number in range(2, 10))
+    process = worker_of(plain)
+
+    def held() -> int:
+        peers = [one.raddr.ip for one in process.net_connections("tcp") if one.raddr and one.laddr.port == plain.port]
+        return sum(1 for peer in peers if peer in sources)
+
+    with ExitStack() as stack, many_files():
+        stack.callback(lambda: [one.close() for one in connections])
+        connections = [ways(plain)["ws"].dial(sources[number % 8]) for number in range(IN_ALL + 200)]
+        wait_for(lambda: held() <= IN_ALL, WITHIN + SLACK)
+        alone = [ways(plain)["ws"].dial("127.0.0.10") for _ in range(PER_ADDRESS + 50)]
+        connections += alone
+        wait_for(lambda: held() == 0, GRACE + SLACK)
+
+
+def test_a_storm_of_honest_clients_gets_in(make_bundle: MakeBundle) -> None:
+    """All of them at once, from one address, by the same limits."""
+    bundle = make_bundle(start=False, failures_at_once=1_000_000)
+    bundle.edit_config(lambda config: config["workers"][0]["transports"][0].update(max_connections=2 * STORM))
+    with many_files(), ExitStack() as stack:
+        node = bundle.start()
+        stack.callback(node.stop)
+        cut: list[Exception] = []
+        extra = {"pubkey": pubkey(bundle.device), "channel_binding": None}
+
+        def come(_: int) -> Wire | None:
+            try:
+                wire = stack.enter_context(ways(bundle)["ws"].open())
+                wire.send([HELLO, None, {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": extra}])
+                wire.send([AUTHENTICATE, sign(bundle.device, wire.receive()), {}])
+                return wire if wire.receive()[0] == WELCOME else None
+            except (OSError, EOFError) as error:
+                cut.append(error)
+                return None
+
+        with ThreadPoolExecutor(200) as clients:
+            inside = list(clients.map(come, range(STORM)))
+        assert cut == []
+        assert None not in inside
+
+
+# -- connections that are done
+
+
+@pytest.mark.parametrize(
+    ("name", "serializer"),
+    [*((name, serializer) for name in ("ws", "wss") for serializer in DUMP), ("unix", "cbor")],
+)
+def test_who_was_refused_is_hung_up_on(hardened: Bundle, name: str, serializer: str) -> None:
+    """Over a Unix domain socket only the router knows which connection it is: there it takes the grace time."""
+    with ways(hardened, serializer)[name].open() as wire:
+        wire.send(HELLO1)
+        assert wire.receive()[0] == CHALLENGE
+        wire.send([AUTHENTICATE, "wrong", {}])
+        assert wire.receive()[0] == ABORT  # it arrives before the end
+        started = time.monotonic()
+        assert wire.ends() == []
+        assert time.monotonic() - started < (GRACE if name == "unix" else 1.0) + SLACK
+
+
+@pytest.mark.parametrize("name", ["wss", "unix"])
+def test_who_has_left_is_hung_up_on(hardened: Bundle, name: str) -> None:
+    wire = join(ways(hardened)[name])
+    wire.send([GOODBYE, {}, "wamp.close.normal"])
+    started = time.monotonic()
+    assert [message[0] for message in wire.ends()] == [GOODBYE]
+    assert time.monotonic() - started < 1.0 + SLACK
+
+
+def test_who_is_silent_is_cut_off(either: Bundle) -> None:
+    connections = [step(best(either), "127.0.0.1") for step in STEPS.values()]
+    for connection in connections:
+        connection.settimeout(GRACE + SLACK)
+        with suppress(ConnectionError):
+            while connection.recv(4096):
+                pass
+        connection.close()
+
+
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "one after the other"])
+@pytest.mark.parametrize("name", ["ws", "wss", "unix"])
+def test_so_many_attempts_on_one_connection(hardened: Bundle, name: str, at_once: bool) -> None:
+    authid = f"nobody-{secrets.token_hex(4)}"
+    with ways(hardened)[name].open() as wire:
+        wire.send([HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": authid}])
+        assert wire.receive()[0] == CHALLENGE
+        guesses = [[AUTHENTICATE, f"guess {number}", {}] for number in range(300)]
+        answers = []
+        with suppress(OSError, EOFError):
+            for batch in [guesses] if at_once else [[guess] for guess in guesses]:
+                wire.send(*batch)
+                answers += [wire.receive() for _ in batch]
+        answers += wire.ends()
+        uris = [answer[2] for answer in answers]
+        assert len([uri for uri in uris if uri == "com.example.invalid_ticket"]) <= ATTEMPTS
+    checked = [one for one in hardened.audit if (one["outcome"], one.get("claimed")) == ("refused", authid)]
+    assert len(checked) <= ATTEMPTS
+
+
+def test_a_key_that_is_shown_again_and_again(either: Bundle) -> None:
+    """Public keys aren't secret."""
+    hello = [
+        HELLO,
+        None,
+        {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": {"pubkey": pubkey(either.device)}},
+    ]
+    way = best(either)
+    with way.open() as wire:
+        challenges = 0
+        with suppress(OSError, EOFError):
+            for _ in range(100):
+                wire.send(hello)
+                challenges += wire.receive()[0] == CHALLENGE
+        assert challenges == ATTEMPTS
+
+
+@pytest.mark.parametrize("pipelined", ["all in one write", "one after the other"])
+@pytest.mark.parametrize("name", ["ws", "wss", "unix"])
+def test_a_signature_lets_nobody_in_twice(plain: Bundle, hardened: Bundle, name: str, pipelined: str) -> None:
+    """After GOODBYE the router takes the same AUTHENTICATE again, and asks nobody."""
+    bundle = plain if name == "ws" else hardened
+    with ways(bundle, "cbor")[name].open() as wire:
+        extra = {"pubkey": pubkey(bundle.device), "channel_binding": None}
+        wire.send([HELLO, None, {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": extra}])
+        proof = [AUTHENTICATE, sign(bundle.device, wire.receive()), {}]
+        wire.send(proof)
+        assert wire.receive()[0] == WELCOME
+        again = [[GOODBYE, {}, "wamp.close.normal"], proof, [CALL, 1, {}, "com.example.add2", [2, 3]]]
+        with suppress(OSError):
+            for batch in [again] if pipelined == "all in one write" else [[message] for message in again]:
+                wire.send(*batch)
+        assert RESULT not in [message[0] for message in wire.ends(GRACE)]
+
+
+# -- what keeps a process busy
+
+
+def nest(serializer: str) -> bytes:
+    """So many lists in each other, none of which ends."""
+    return {"json": b"[", "cbor": bytes([0x81]), "msgpack": bytes([0x91])}[serializer] * NEST
+
+
+@pytest.mark.parametrize("serializer", DUMP)
+@pytest.mark.parametrize("name", ["ws", "wss", "unix"])
+def test_deep_nesting_is_refused_at_once(hardened: Bundle, name: str, serializer: str) -> None:
+    process = worker_of(hardened)
+    before = sum(process.cpu_times()[:2])
+    with ways(hardened, serializer)[name].open() as wire:
+        wire.send_raw(nest(serializer))
+        wire.ends()
+    assert sum(process.cpu_times()[:2]) - before < 1.0  # and not a minute
+    assert seconds_to_join(best(hardened)) < WITHIN
+
+
+def test_http2_is_not_offered(hardened: Bundle) -> None:
+    context = ssl.create_default_context(cafile=hardened.ca)
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    plain_socket = socket.create_connection(("127.0.0.1", hardened.tls_port), 5)
+    with context.wrap_socket(plain_socket, server_hostname="localhost") as secure:
+        assert secure.selected_alpn_protocol() == "http/1.1"
+
+
+# -- the precautions
+
+
+IN_FORCE = """
+import sys, time
+from twisted.internet import reactor
+from twisted.web import http
+from wampauth import worker
+import py_ecc
+print(worker.missing(), sys.getrecursionlimit(), http.H2_ENABLED, abs(reactor.seconds() - time.monotonic()) < 1)
+print(http.datetimeToLogString(reactor.seconds())[8:12] == str(time.gmtime().tm_year))
+"""
+
+
+def run(script: str, *path: Any) -> list[str]:
+    environment = {"PATH": "", "PYTHONPATH": ":".join(map(str, path)), "PYTHONWARNINGS": "ignore"}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=True)
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+def test_the_precautions_are_in_force() -> None:
+    assert run(IN_FORCE, worker.FOLDER, worker.FOLDER.parents[1]) == ["[] 1000 False True", "True"]
+
+
+def test_without_them_we_know(tmp_path: Any) -> None:
+    first, _ = run(IN_FORCE, worker.FOLDER.parents[1])
+    assert first.startswith("['deep nesting in a message keeps it for a minute', 'a change of the wall clock")
+
+
+def test_another_sitecustomize_runs_too(tmp_path: Any) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('the other one')")
+    assert run("", worker.FOLDER, tmp_path) == ["the other one"]
+
+
+def test_where_the_precautions_lie_can_be_asked() -> None:
+    done = subprocess.run([sys.executable, "-m", "wampauth.worker"], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{worker.FOLDER}\n"
+    assert (worker.FOLDER / "sitecustomize.py").is_file()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("careful", [True, False])
+def test_a_node_that_is_started_without_them_says_so(
+    make_bundle: MakeBundle, careful: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With its workers started by the controller, whatever starts that."""
+    bundle = make_bundle(start=False)
+    if not careful:
+        monkeypatch.setattr("wampauth.testing.node._environment", lambda: None)
+    log = bundle.directory / "node.log"
+    with log.open("ab") as output, Node(bundle.directory, bundle.config, output=output, loglevel="warn"):
+        pass
+    assert bundle.log.count("without precautions") == (0 if careful else 1)
