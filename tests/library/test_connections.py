@@ -1,0 +1,157 @@
+"""Whose connection is closed, and when? With a clock of the tests', and connections that only have an address."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from twisted.internet import tcp
+from twisted.internet.address import IPv4Address
+from twisted.internet.interfaces import ITransport
+from twisted.internet.task import Clock
+from zope.interface import implementer
+
+from wampauth.connections import LINGER, TICK, Connections, Limits
+from wampauth.settings import SettingsError
+
+REALM = "realm1"
+
+
+@implementer(ITransport)
+class Transport(tcp.Server):
+    """A connection from `host`."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._peer, self.connected, self.protocol = IPv4Address("TCP", host, port), 1, None
+
+    def getPeer(self) -> IPv4Address:
+        return self._peer
+
+    def loseConnection(self, *_: object) -> None:
+        self.connected = 0
+
+    def abortConnection(self) -> None:
+        self.connected = 0
+
+
+@dataclass
+class Place:
+    """A process with connections."""
+
+    clock: Any = field(default_factory=Clock)
+    transports: list[Transport] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.clock.getReaders = lambda: [one for one in self.transports if one.connected]
+        self.clock.getWriters = list
+        self.connections = Connections(self.clock)
+        self.connections.watch(REALM)
+
+    def come(self, number: int, host: str = "192.0.2.1") -> list[Transport]:
+        first = len(self.transports)
+        came = [Transport(host, port) for port in range(first, first + number)]
+        self.transports += came
+        self.wait(TICK)
+        return came
+
+    def wait(self, seconds: float) -> None:
+        self.clock.pump([TICK] * round(seconds / TICK))
+
+    def join(self, transport: Transport, session: int, method: str = "ticket") -> bool:
+        details = {"authmethod": method, "transport": {"peer": peer(transport)}}
+        return self.connections.joined(session, details)
+
+
+def peer(transport: Transport) -> str:
+    return f"tcp4:{transport.getPeer().host}:{transport.getPeer().port}"
+
+
+def here(transports: list[Transport]) -> int:
+    return sum(1 for one in transports if one.connected)
+
+
+@pytest.fixture
+def place() -> Iterator[Place]:
+    place = Place()
+    yield place
+    place.connections.unwatch(REALM)
+
+
+def test_who_has_joined_stays_and_who_has_not_goes(place: Place) -> None:
+    member, stranger = place.come(2)
+    assert place.join(member, 1)
+    place.wait(9)
+    assert here([member, stranger]) == 2
+    place.wait(2)
+    assert (member.connected, stranger.connected) == (1, 0)
+
+
+def test_the_oldest_of_an_address_give_way_and_the_young_do_not(place: Place) -> None:
+    old, young = place.come(120), place.come(120)
+    place.wait(4)
+    assert here(old) + here(young) == 240
+    place.wait(1)
+    assert (here(old), here(young)) == (0, 120)
+    place.wait(0.5)
+    assert here(young) == 100
+
+
+def test_in_all_those_of_the_largest_address_give_way(place: Place) -> None:
+    many = [Transport(f"192.0.2.{host}", port) for host in range(10, 17) for port in range(90)]
+    place.transports += many
+    few = place.come(10, "192.0.2.9")
+    place.wait(7)
+    assert (here(few), here(few) + here(many)) == (10, 500)
+
+
+def test_who_leaves_is_hung_up_on_and_cannot_come_back(place: Place) -> None:
+    (one,) = place.come(1)
+    assert place.join(one, 1)
+    place.connections.left(1)
+    assert one.connected
+    assert not place.join(one, 2)
+    assert not one.connected
+
+
+def test_who_was_refused_is_hung_up_on_unless_it_tries_again(place: Place) -> None:
+    (one,) = place.come(1)
+    for _ in range(Limits.attempts):
+        assert place.connections.may_try(peer(one))
+        place.connections.refused(peer(one))
+        place.wait(LINGER - TICK)
+        assert one.connected
+    place.wait(LINGER + TICK)
+    assert not one.connected
+
+
+def test_so_many_attempts(place: Place) -> None:
+    (one,) = place.come(1)
+    assert [place.connections.may_try(peer(one)) for _ in range(Limits.attempts + 1)] == [True] * 5 + [False]
+    assert not one.connected
+
+
+def test_nothing_is_closed_where_a_realm_is_not_watched(place: Place) -> None:
+    place.connections.admitted("elsewhere")
+    came = place.come(3)
+    place.wait(20)
+    assert here(came) == 3
+
+
+def test_nothing_is_closed_behind_proxies(place: Place) -> None:
+    came = place.come(3)
+    assert place.join(came[0], 1, "anonymous-proxy")
+    place.wait(20)
+    assert here(came) == 3
+
+
+def test_nothing_is_closed_where_nobody_watches() -> None:
+    connections = Connections(Clock())
+    assert [connections.may_try("tcp4:192.0.2.1:1") for _ in range(20)] == [True] * 20
+    connections.refused("tcp4:192.0.2.1:1")
+
+
+def test_there_is_one_configuration(place: Place) -> None:
+    place.connections.configure({"per_address": 7})
+    place.connections.configure(None)
+    with pytest.raises(SettingsError, match="the component before"):
+        place.connections.configure({"per_address": 8})
