@@ -9,7 +9,7 @@ from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
-from zope.interface import implementer
+from zope.interface import implementer  # type: ignore[import-untyped]
 
 from wampauth.connections import LINGER, TICK, Connections, Limits
 from wampauth.settings import SettingsError
