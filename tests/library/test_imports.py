@@ -19,8 +19,8 @@ FLOORS = [
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "connections"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store"},
-    {"claims", "names", "keys"},
+    {"throttle", "audit", "settings", "store", "rules"},
+    {"claims", "names", "keys", "forwarded"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}
