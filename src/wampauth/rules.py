@@ -2,7 +2,8 @@
 
 A rule is applied to the URI that a client names. But who subscribes or registers with ``match: prefix`` or ``wildcard``
 names many URIs at once, and the router ignores that: with a rule for ``com.example.topic1`` alone, a prefix
-subscription hears ``com.example.topic1.salaries``, too. Here a pattern is covered only if each URI that it can match is.
+subscription hears ``com.example.topic1.salaries``, too. Here a pattern is covered only if each URI is that it can
+match.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,8 +26,10 @@ class Rules:
         read = [RouterPermissions.from_dict(dict(rule)) for rule in rules]
         # The router keeps both kinds like this: of two rules at one place, the last counts.
         self._plain = {rule.uri: rule for rule in read if ".." not in rule.uri}
-        self._wild = {rule.uri[: rule.uri.index("..")]: rule for rule in read if ".." in rule.uri}
-        self._wild.pop("", None)  # the router never finds it there
+        wild = {rule.uri[: rule.uri.index("..")]: rule for rule in read if ".." in rule.uri}
+        self._wild = {
+            head: rule for head, rule in wild.items() if head[:1] not in ("", ".")
+        }  # the others it never finds
 
     def apply(self, uri: str, action: str) -> dict[str, Any]:
         """What the router itself would say of one URI: ``allow`` and so on."""
@@ -117,10 +120,10 @@ def _open_to_patterns(rule: Any, own: Sequence[Rule], others: Sequence[Rule]) ->
 
 
 def _believes(rule: Any) -> Iterator[str]:
-    if rule.call and rule.disclose_caller or rule.publish and rule.disclose_publisher:
+    if (rule.call and rule.disclose_caller) or (rule.publish and rule.disclose_publisher):
         yield "it discloses who calls or publishes, and the client can forge that with forward_for"
     if rule.call and rule.match == "prefix" and "wamp.session.kill".startswith(rule.uri):
-        yield "it gives the router's own procedures, with which a client can end others' sessions and read their details"
+        yield "it gives the router's own procedures, by which a client can end others' sessions and read their details"
 
 
 def _goes_beyond(uri: str, other: Any) -> bool:
