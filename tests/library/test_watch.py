@@ -717,13 +717,21 @@ def counted(action: Callable[[], Any]) -> int:
 # What the authorizer says
 
 
-def test_a_component_that_was_made_to_leave_denies_everything(watched: Watched) -> None:
+def test_a_component_that_was_made_to_leave_denies_everything_and_says_so(watched: Watched, log: list[str]) -> None:
     """Its procedure is still registered then, but it hears of nothing any more."""
     details = watched.join(1)
     watched.tick()
     assert watched.may(details)
     watched.component.onLeave(CloseDetails("wamp.close.killed", None))
     assert not watched.may(details)
+    assert len(log) == 1
+    assert "everything is denied" in log[0]
+
+
+@pytest.mark.parametrize("reason", sessions.ORDERLY)
+def test_an_orderly_end_is_no_error(watched: Watched, log: list[str], reason: str) -> None:
+    watched.component.onLeave(CloseDetails(reason, None))
+    assert not log
 
 
 def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> None:
