@@ -38,6 +38,7 @@ ALL = {"call": True, "register": True, "publish": True, "subscribe": True}
 DISCLOSE = {"caller": True, "publisher": True}
 BOSS = [{"session": 1, "authid": "boss", "authrole": "admin"}]
 COOKIE = {"name": "cbtid", "store": {"type": "memory"}}
+UNSUBSCRIBE, CANCEL, UNREGISTER = 34, 49, 66
 ANSWERS = {CALL: RESULT, PUBLISH: PUBLISHED, REGISTER: REGISTERED, SUBSCRIBE: SUBSCRIBED}
 RULES: list[dict[str, Any]] = [  # of a role that asks, and of one with permissions
     {"uri": "com.example.one", "match": "exact", "allow": ALL, "disclose": DISCLOSE},
@@ -219,6 +220,35 @@ def test_nobody_throws_another_out_of_a_registration(node: Bundle) -> None:
         assert do(thief, REGISTER, {"force_reregister": True}, "com.example.many.mine") == NOT_AUTHORIZED
         thief.send(CALL, 1, {}, "com.example.many.mine")
         assert callee.receive()[0] == INVOCATION
+
+
+def test_what_is_somebody_elses_is_not_touched(node: Bundle) -> None:
+    """Nobody is asked about these; the router itself looks whose it is."""
+    with ExitStack() as stack:
+        callee, caller, mallory = (stack.enter_context(Person(node, "asking").client()) for _ in range(3))
+        _, _, registration = callee.request(REGISTER, {}, "com.example.many.hers")
+        _, _, subscription = callee.request(SUBSCRIBE, {}, "com.example.many.hers")
+        caller.send(CALL, 1, {}, "com.example.many.hers")
+        _, invocation, *_ = callee.receive()
+        assert mallory.request(UNREGISTER, registration)[0] == ERROR
+        assert mallory.request(UNSUBSCRIBE, subscription)[0] == ERROR
+        mallory.send(CANCEL, 1, {"mode": "kill"})
+        mallory.send(YIELD, invocation, {}, ["forged"])
+        callee.send(YIELD, invocation, {}, ["hers"])
+        kind, _, _, (result,) = caller.receive()
+        assert (kind, result) == (RESULT, "hers")
+
+
+def test_a_callee_may_say_that_somebody_else_has_answered(node: Bundle) -> None:
+    """What ours can't decide: the authorizer isn't asked about YIELD. So nobody should rely on who answers."""
+    with Person(node, "asking").client() as callee, Person(node, "asking").client() as caller:
+        assert do(callee, REGISTER, {}, "com.example.many.it") == "allowed"
+        caller.send(CALL, 1, {}, "com.example.many.it")
+        _, invocation, *_ = callee.receive()
+        callee.send(YIELD, invocation, {"forward_for": BOSS})
+        kind, _, details = caller.receive()[:3]
+        assert kind == RESULT
+        assert details.get("callee_authid") == "boss"
 
 
 def test_what_is_retained_is_bounded(node: Bundle) -> None:
