@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
 from wampauth import names
+from wampauth.forwarded import client_behind, plain
 
 MAX_EXTRA = 32  # fields of authextra; client libraries send a handful
 CHANNEL_BINDINGS = (None, "tls-unique")
@@ -22,7 +23,8 @@ CHANNEL_BINDINGS = (None, "tls-unique")
 class Origin:
     """Where an attempt comes from, by the router's word; ``channel_binding`` alone is the client's.
 
-    :ivar address: an IP address, or ``unix`` and the like.
+    :ivar address: an IP address, or ``unix`` and the like. Behind a trusted proxy that doesn't tell the address it is
+        something that names the proxy, such as ``unknown behind 10.0.0.1``.
     :ivar is_secure: whether the connection is one of TLS.
     :ivar channel_binding: ``tls-unique`` if the client's signature will be bound to that connection.
     :ivar session: the session id that the client gets if it joins. Behind proxies it gets another one.
@@ -163,8 +165,8 @@ def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Orig
     kind, _, rest = peer.partition(":")
     address = rest.rpartition(":")[0] if kind.startswith("tcp") else kind
     headers = _object(transport.get("http_headers_received"))
-    if address in trusted_proxies:
-        address = _vouched_for(address, headers, trusted_proxies)
+    if trusted_proxies and (proxy := plain(address)) in trusted_proxies:
+        address = client_behind(str(proxy), headers, trusted_proxies)
     session = details.get("session")
     binding = _object(details.get("authextra")).get("channel_binding")
     return Origin(
@@ -177,16 +179,6 @@ def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Orig
     )
 
 
-def _vouched_for(address: str, headers: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> str:
-    """The nearest hop of X-Forwarded-For that isn't itself a trusted proxy."""
-    for hop in reversed(str(headers.get("x-forwarded-for", "")).split(",")):
-        before = _address(hop.strip())
-        if address not in trusted_proxies or before is None:
-            break
-        address = before
-    return address
-
-
 def _object(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
@@ -196,10 +188,3 @@ def _is_loopback(address: str) -> bool:
         return ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def _address(text: str) -> str | None:
-    try:
-        return str(ip_address(text))
-    except ValueError:
-        return None

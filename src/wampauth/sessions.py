@@ -15,6 +15,7 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from wampauth import claims, connections, permissions, worker
 from wampauth.admission import Admissions, is_marked
@@ -29,10 +30,16 @@ from wampauth.store import open_store
 from wampauth.watch import Watch
 
 IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
+MOST_WAITING = 100  # questions about one session that wait for it to be looked at; its client can wait, too
 NO_STORE = (
     "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
     "they end when their time is up, and not before"
 )
+LOST = (
+    "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); where roles ask "
+    "the authorizer, everything is denied"
+)
+ORDERLY = ("wamp.close.normal", "wamp.close.system_shutdown", "wamp.close.goodbye_and_out")
 NOT_OURS = (
     "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
     "authenticators and Sessions in different processes need the same file as 'admission_key'"
@@ -84,6 +91,7 @@ class RealmSessions(ApplicationSession):
         self._connections.configure((config.extra or {}).get("connections"))
         self._ending = Ending(self, clock, for_good=self._permissions is not None)
         self._watch: Watch | None = None  # until we have joined
+        self._newcomers: dict[int, list[Deferred[Live | None]]] = {}  # sessions that are looked at: who waits for it
         self._told_of_marks = self._told_of_credentials = False
 
     async def onJoin(self, details: SessionDetails) -> None:
@@ -114,6 +122,8 @@ class RealmSessions(ApplicationSession):
     def onLeave(self, details: CloseDetails) -> None:
         if self._watch:
             self._watch.stop()
+            if details.reason not in ORDERLY:
+                self.log.error(LOST, realm=self._realm, reason=details.reason)
         self._connections.unwatch(self._realm)
 
     # -- who is here
@@ -183,19 +193,35 @@ class RealmSessions(ApplicationSession):
             return self._decide(details, uri, action, options)
         if live and (live.ended or not self._watch.can_tell()):
             return dict(DENIED)
-        return Deferred.fromCoroutine(self._authorize_newcomer(self._watch, details, uri, action, options))
+        if len(self._newcomers.get(details["session"], ())) >= MOST_WAITING:
+            return dict(DENIED)
+        decided = self._look_at(self._watch, details["session"])
+        return decided.addCallback(lambda live: self._decide(details, uri, action, options) if live else dict(DENIED))
 
-    async def _authorize_newcomer(
-        self, watch: Watch, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
-    ) -> Decision:
+    def _look_at(self, watch: Watch, session: int) -> "Deferred[Live | None]":
+        """The session if it may stay. One look answers all that its client has sent meanwhile."""
+        answer: Deferred[Live | None] = Deferred()
+        waiting = self._newcomers.setdefault(session, [])
+        waiting.append(answer)
+        if len(waiting) == 1:
+            Deferred.fromCoroutine(self._find(watch, session)).addBoth(self._tell_the_waiting, session)
+        return answer
+
+    async def _find(self, watch: Watch, session: int) -> Live | None:
         """A session may act before it was looked at, or before we have even heard that it joined. Then we ask the
         router for it: if it has left, nobody will tell us again."""
-        session = details["session"]
         live = watch.live.get(session) or await self._adopt(watch, session)
         if live is None or not watch.can_tell():
-            return dict(DENIED)
+            return None
         await watch.look_at(live)
-        return self._decide(details, uri, action, options) if watch.may(live) else dict(DENIED)
+        return live if watch.may(live) and watch.live.get(session) is live else None
+
+    def _tell_the_waiting(self, found: Any, session: int) -> None:
+        if isinstance(found, Failure):
+            self.log.error("a session can't be looked at, and is denied: {error}", error=found.value)
+            found = None
+        for answer in self._newcomers.pop(session):
+            answer.callback(found)
 
     def _decide(self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]) -> Decision:
         if self._permissions is None:

@@ -35,7 +35,7 @@ class Settings:
     address_factor: int = 10  # times that for an address, whoever it claims to be
     throttle_entries: int = 100_000  # pairs and addresses to remember
     longest_ticket: int = 1024  # characters, at most 16,384: a JWT may need more than a ticket that was made here
-    trusted_proxies: tuple[str, ...] = ()  # addresses whose X-Forwarded-For is believed
+    trusted_proxies: tuple[str, ...] = ()  # addresses that are believed whose connection they forward
     shared: bool = False  # the component has twins in other processes, and takes turns with them
     require_tls: bool = False  # tickets and keys only over TLS
     require_channel_binding: bool = False  # keys only with a signature that is bound to the TLS connection

@@ -34,6 +34,8 @@ class Watch:
         self._lookup, self._end_it = lookup, end
         self._point: Any = None  # up to where the store's changes are known
         self._is_asking = False
+        self._newcomers: set[Live] = set()  # which wait to be looked at
+        self._looking: Deferred[None] | None = None  # a look at newcomers that is under way
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
 
@@ -73,15 +75,34 @@ class Watch:
         return self.can_tell() and not live.ended and live not in self.live.unconfirmed
 
     async def look_at(self, live: Live) -> None:
-        """Ask the store for one that isn't confirmed, ahead of the next look."""
+        """Ask the store for one that isn't confirmed, ahead of the next look. All that wait at one time are one
+        question, however many they are, so that they can't crowd the store."""
         if self._lookup is None or live not in self.live.unconfirmed:
             return
+        self._newcomers.add(live)
+        if self._looking:  # it doesn't know of this one
+            await _together(self._looking)
+        if live in self._newcomers:  # nobody has begun the next one meanwhile
+            self._looking = Deferred()
+            Deferred.fromCoroutine(self._look_at_newcomers(self._lookup))
+        if self._looking:
+            await _together(self._looking)
+
+    async def _look_at_newcomers(self, lookup: Lookup) -> None:
+        """One question to the store, for those who wait now."""
+        some, self._newcomers = self._newcomers, set()
         try:
-            found = await self._lookup.by_ids([live.principal.credential or ""])
-            if live in self.live.unconfirmed:  # or else a look has come in between, and knows more
+            found = await lookup.by_ids({live.principal.credential or "" for live in some})
+            for live in some & self.live.unconfirmed:  # of others, a look that came in between knows more
                 self._judge(live, found)
         except StoreAway as away:
             self.health.store_is_gone(away)
+        except Exception as error:
+            self.health.fault(error)
+        finally:
+            looking, self._looking = self._looking, None
+            if looking:
+                looking.callback(None)
 
     def _can_be_looked_up(self, live: Live) -> bool:
         return self._lookup is not None and live.principal.credential is not None
@@ -155,6 +176,13 @@ class Watch:
         live.ended = True
         self.live.unconfirmed.discard(live)
         self._end_it(live, why)
+
+
+def _together(awaited: "Deferred[None]") -> "Deferred[None]":
+    """Wait for what others wait for, too."""
+    mine: Deferred[None] = Deferred()
+    awaited.addCallback(mine.callback)
+    return mine
 
 
 def _is_up(expires: float | None, now: float) -> bool:

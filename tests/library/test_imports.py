@@ -19,8 +19,8 @@ FLOORS = [
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "fallback"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store", "connections"},
-    {"claims", "names", "keys", "worker"},
+    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig"},
+    {"claims", "names", "keys", "forwarded", "places", "records", "logs", "worker"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

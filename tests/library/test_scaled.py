@@ -476,6 +476,26 @@ def test_the_authorizer_is_asked_through_a_proxy(scaled: Bundle) -> None:
             assert (answer[0], answer[4]) == (ERROR, "wamp.error.not_authorized")
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "uri"),
+    [
+        (SUBSCRIBE, {"match": "prefix"}, "com.example.news"),
+        (SUBSCRIBE, {"match": "wildcard"}, "com..news"),
+        (SUBSCRIBE, {"forward_for": [{"session": 1, "authid": "boss", "authrole": "admin"}]}, "com.example.news"),
+        (PUBLISH, {"forward_for": [{"session": 1, "authid": "boss", "authrole": "admin"}]}, "com.example.news"),
+        (PUBLISH, {"retain": True, "eligible": [1]}, "com.example.news"),
+    ],
+)
+def test_what_no_rule_gives_is_denied_through_a_proxy_too(
+    scaled: Bundle, kind: int, options: dict[str, Any], uri: str
+) -> None:
+    alice = Person(scaled, SigningKey.generate())
+    with knock(scaled) as client:
+        alice.login(client)
+        answer = client.request(kind, {"acknowledge": True, **options} if kind == PUBLISH else options, uri)
+        assert (answer[0], answer[4]) == (ERROR, "wamp.error.not_authorized")
+
+
 # When one dies. These come last, in this order: there are fewer processes after them.
 
 

@@ -147,17 +147,27 @@ def test_without_a_store_a_session_ends_when_it_has_run_out(project: Project, pa
         assert project.ended(name, longer) == []
 
 
-def test_behind_a_trusted_proxy_the_audit_follows_the_clients_own_address(project: Project) -> None:
-    with RawClient(
-        f"ws://127.0.0.1:{project.port}/acme", additional_headers={"X-Forwarded-For": "192.0.2.7"}
-    ) as client:
+@pytest.mark.parametrize(
+    ("header", "value", "peer"),
+    [
+        ("X-Forwarded-For", "192.0.2.7", "192.0.2.7"),
+        ("X-Forwarded-For", "198.51.100.1, 192.0.2.7:5000", "192.0.2.7"),
+        ("Forwarded", 'for="[2001:db8::7]:5000";proto=https', "2001:db8::7"),
+        ("X-Real-IP", "192.0.2.7", "192.0.2.7"),
+        ("X-Forwarded-For", "nonsense", "unreadable behind 127.0.0.1"),
+    ],
+)
+def test_behind_a_trusted_proxy_the_audit_follows_the_clients_own_address(
+    project: Project, header: str, value: str, peer: str
+) -> None:
+    with RawClient(f"ws://127.0.0.1:{project.port}/acme", additional_headers={header: value}) as client:
         assert client.login_ticket("alice", "1")[0] == WELCOME
         assert client.receive()[0] == GOODBYE
         records = [record for record in project.audit("acme") if record.get("session") == client.session]
     assert [(one["outcome"], one["peer"]) for one in records] == [
-        ("accepted", "192.0.2.7"),
-        ("joined", "192.0.2.7"),
-        ("ended", "192.0.2.7"),
+        ("accepted", peer),
+        ("joined", peer),
+        ("ended", peer),
     ]
 
 

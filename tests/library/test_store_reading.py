@@ -24,7 +24,18 @@ from stores import (
 
 from wampauth import store as stores
 from wampauth.claims import Claim, Principal, Refused, TicketClaim
-from wampauth.store import Connection, StoreError, chosen_verifier, reading, sqlite, ticket_digest, tickets, writing
+from wampauth.store import (
+    Connection,
+    StoreError,
+    chosen_verifier,
+    engine,
+    reading,
+    sqlite,
+    ticket_digest,
+    tickets,
+    writing,
+)
+from wampauth.store.engine import transaction
 from wampauth.store.principals import AT_ONCE, Principals
 from wampauth.store.reading import BY_IDS, BY_KEY, BY_TICKET, Point
 
@@ -213,13 +224,18 @@ def test_what_has_run_out_has_changed(loop: Loop, known: Principals, store: Conn
     assert loop.ask(known.changes, point._replace(moment=point.moment + 0.001))[1] in (set(), None)
 
 
-@pytest.mark.parametrize("field", ["seq", "moment", "store"])
+@pytest.mark.parametrize("field", ["seq", "moment", "store", "last"])
 def test_in_an_older_or_another_store_everybody_is_looked_at(
     loop: Loop, known: Principals, store: Connection, field: str
 ) -> None:
     writing.revoke(store, "alice")
     point, _ = loop.ask(known.changes, None)
-    other = {"seq": point.seq + 1, "moment": point.moment + 1000, "store": (*point.store[:-1], point.store[-1] + 1)}
+    other: dict[str, Any] = {
+        "seq": point.seq + 1,
+        "moment": point.moment + 1000,
+        "store": (*point.store[:-1], "0" * 32),
+    }
+    other["last"] = ("alice", "0123456789abcdef")
     assert loop.ask(known.changes, point)[1] == set()
     assert loop.ask(known.changes, point._replace(**{field: other[field]}))[1] is None
 
@@ -248,6 +264,104 @@ def test_a_file_that_is_put_in_its_place_is_another_store(loop: Loop, known: Pri
     assert loop.ask(known.by_key, by_key()) is None
 
 
+def contents(where: str) -> dict[str, list[Any]]:
+    with closing(stores.connect(where)) as connection:
+        return {
+            table: connection.execute(f"SELECT * FROM {table}").fetchall()
+            for table in ("principal", "credential", "change", "identity")
+        }
+
+
+def put(where: str, tables: dict[str, list[Any]]) -> None:
+    """As a tool does that brings a backup back into the tables that are there: the place stays the same."""
+    with closing(stores.connect(where)) as connection, transaction(connection):
+        for table in "credential", "principal", "change", "identity":
+            connection.execute(f"DELETE FROM {table}")
+        for table, rows in tables.items():
+            for row in rows:
+                connection.execute(f"INSERT INTO {table} VALUES ({', '.join('?' * len(row))})", row)
+
+
+def test_another_store_within_the_same_file_or_tables_is_noticed(loop: Loop, known: Principals, path: str) -> None:
+    """Though its changes are as many as ours, or more."""
+    before = contents(path)
+    point, _ = loop.ask(known.changes, None)
+    put(path, {**before, "identity": [("0" * 32,)]})
+    point, changed = loop.ask(known.changes, point)
+    assert changed is None
+    assert loop.ask(known.changes, point)[1] == set()
+
+
+def test_a_backup_that_went_on_otherwise_is_noticed(loop: Loop, known: Principals, path: str) -> None:
+    before = contents(path)
+    with closing(stores.connect(path)) as connection:
+        writing.revoke(connection, "alice")
+    point, _ = loop.ask(known.changes, None)
+    put(path, before)
+    with closing(stores.connect(path)) as connection:
+        for _ in range(2):
+            writing.revoke(connection, "bob")
+    point, changed = loop.ask(known.changes, point)
+    assert changed is None
+    assert loop.ask(known.changes, point)[1] == set()
+
+
+def test_each_store_has_its_own_id(path: str, tmp_path: Path) -> None:
+    other = str(tmp_path / "other.db")
+    stores.create(other)
+    (ours,), (theirs,) = contents(path)["identity"], contents(other)["identity"]
+    assert ours != theirs
+    assert len(ours[0]) == len(theirs[0]) == 32
+
+
+def test_a_store_of_an_older_program_is_read_and_gets_an_id_when_it_is_written(
+    loop: Loop, known: Principals, path: str
+) -> None:
+    with closing(stores.connect(path)) as connection:
+        connection.execute("DROP TABLE identity")
+    assert loop.ask(known.by_key, by_key()).authid == "alice"
+    point, _ = loop.ask(known.changes, None)
+    assert loop.ask(known.changes, point)[1] == set()
+    with closing(stores.connect(path)) as connection:
+        assert not connection.has_id
+        writing.revoke(connection, "alice")
+        assert connection.has_id
+        (made,) = connection.execute("SELECT id FROM identity").fetchall()
+        writing.revoke(connection, "bob")
+    assert contents(path)["identity"] == [made]
+    assert loop.ask(known.changes, point)[1] in ({"alice", "bob"}, None)
+
+
+def test_a_store_that_goes_without_an_id_can_be_written(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by an operator who may not make tables."""
+    with closing(stores.connect(path)) as connection:
+        connection.execute("DROP TABLE identity")
+        connection.has_id = False
+        monkeypatch.setattr(engine, "token_hex", lambda size: None)  # which the table doesn't take
+        writing.revoke(connection, "alice")
+        assert not connection.has_id
+        assert writing.show(connection, "alice")["state"] == "revoked"
+
+
+def test_old_changes_are_pruned_and_who_missed_some_looks_at_everybody(
+    loop: Loop, known: Principals, store: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writing, "KEPT", 3)
+    empty, _ = loop.ask(known.changes, None)
+    writing.revoke(store, "alice")
+    first, changed = loop.ask(known.changes, empty)
+    assert changed == {"alice"}
+    for _ in range(3):
+        writing.revoke(store, "bob")
+    assert store.execute("SELECT seq FROM change ORDER BY seq").fetchall() == [(2,), (3,), (4,)]
+    last, _ = loop.ask(known.changes, None)
+    assert loop.ask(known.changes, first)[1] is None
+    assert loop.ask(known.changes, empty)[1] is None
+    assert loop.ask(known.changes, last)[1] == set()
+    writing.revoke(store, "alice")
+    assert loop.ask(known.changes, last)[1] == {"alice"}
+
+
 def test_tables_that_are_made_anew_are_another_store(postgresql: Any) -> None:
     url = postgresql.create()
     try:
@@ -268,11 +382,17 @@ def test_tables_that_are_made_anew_are_another_store(postgresql: Any) -> None:
 
 
 @only_sqlite  # test_store_postgresql.py asks the other one
-@pytest.mark.parametrize("query", [BY_KEY, BY_TICKET, BY_IDS.format("?, ?"), reading.CHANGES, reading.ANY_CHOSEN])
+@pytest.mark.parametrize(
+    "query", [BY_KEY, BY_TICKET, BY_IDS.format("?, ?"), reading.CHANGES, reading.LAST, reading.ANY_CHOSEN]
+)
 def test_lookups_are_index_probes(store: Connection, query: str) -> None:
     plan = [row[3] for row in store.execute("EXPLAIN QUERY PLAN " + query, (1,) * query.count("?"))]
     if query == reading.ANY_CHOSEN:  # the first entry of an index that holds nothing else; LIMIT ends it there
         assert plan == ["SCAN credential USING INDEX credential_chosen"]
+    elif query == reading.LAST:  # "newest" is the one line with the highest number
+        assert plan[-2:] == ["SCAN newest", plan[-1]]
+        assert plan[-1].startswith("SEARCH last USING INDEX")
+        assert "SEARCH change USING COVERING INDEX sqlite_autoindex_change_1" in plan or "SEARCH change" in plan
     else:
         assert any(step.startswith("SEARCH") for step in plan)
         assert not any("SCAN" in step or "TEMP B-TREE" in step for step in plan)

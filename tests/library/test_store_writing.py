@@ -33,7 +33,7 @@ def store(store_url: str) -> Iterator[Connection]:
 
 def dump(store: Connection) -> list[list[Any]]:
     """All that the store holds."""
-    tables = ("store", "principal", "credential", "change")
+    tables = ("store", "principal", "credential", "change", "identity")
     return [sorted(store.execute(f"SELECT * FROM {table}").fetchall(), key=str) for table in tables]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from twisted.internet.task import Clock
 
-from wampauth import claims
+from wampauth import claims, forwarded
 from wampauth.settings import Settings
 from wampauth.throttle import Throttle, counted_address
 
@@ -237,8 +237,115 @@ def test_a_trusted_proxy_vouches_for_the_address_that_it_adds(forwarded: object,
     assert host(PROXIED, forwarded) == found
 
 
-@pytest.mark.parametrize("last", ["unknown", "_hidden", f"{HERE}:5000", "[2001:db8::1]", "", "-", "a" * 100_000])
-def test_a_hop_that_cannot_be_read_is_counted_for_the_proxy(last: str) -> None:
-    """And not skipped: what stands left of it is the client's own word, so that it could choose its address."""
-    assert host(PROXIED, f"{THERE}, {last}") == PROXY
-    assert host(PROXIED, f"127.0.0.1, {last}") == PROXY
+HOPS = [  # how proxies write it: in X-Forwarded-For or in the "for" of Forwarded
+    (HERE, HERE),
+    (f"{HERE}:5000", HERE),
+    (f'"{HERE}"', HERE),
+    (f'"{HERE}:5000"', HERE),
+    ("2001:db8::1", "2001:db8::1"),
+    ("[2001:db8::1]", "2001:db8::1"),
+    ("[2001:DB8:0::1]:5000", "2001:db8::1"),
+    ('"[2001:db8::1]:5000"', "2001:db8::1"),
+    ('"[2001:db8::1]"', "2001:db8::1"),
+    (f"::ffff:{HERE}", HERE),
+    (f"[::ffff:{HERE}]:5000", HERE),
+    ("fe80::1%eth0", "fe80::1"),
+    ("_hidden", f"_hidden behind {PROXY}"),
+    ('"_SEVKISEK:_80"', f"_sevkisek behind {PROXY}"),
+    ("unknown", f"unknown behind {PROXY}"),
+    ("Unknown", f"unknown behind {PROXY}"),
+    ("", f"unreadable behind {PROXY}"),
+    ("-", f"unreadable behind {PROXY}"),
+    ("client.example.com", f"unreadable behind {PROXY}"),
+    ("192.0.2.256", f"unreadable behind {PROXY}"),
+    ("192.0.2.1:", f"unreadable behind {PROXY}"),
+    ("[192.0.2.1", f"unreadable behind {PROXY}"),
+    ("a" * 100_000, f"unreadable behind {PROXY}"),
+    ("_" + "a" * 100, f"unreadable behind {PROXY}"),
+]
+
+
+@pytest.mark.parametrize(("hop", "found"), HOPS)
+@pytest.mark.parametrize(
+    ("header", "form"),
+    [
+        ("x-forwarded-for", "{}"),
+        ("x-forwarded-for", f"{THERE}, {{}}"),  # two headers of one name are joined like this
+        ("x-forwarded-for", f"127.0.0.1,{{}} , {INNER_PROXY}:80"),
+        ("x-forwarded-for", 'for="evil, {}'),
+        ("forwarded", "for={}"),
+        ("forwarded", "For={};proto=https;by=203.0.113.43"),
+        ("forwarded", f"for={THERE}, proto=https ; for = {{}}"),
+        ("forwarded", f'for={{}}, for="{INNER_PROXY}:80";host="a"'),
+        ("forwarded", 'for="evil, for={}'),
+        ("x-real-ip", "{}"),
+    ],
+)
+def test_each_form_in_which_a_proxy_tells_an_address(header: str, form: str, hop: str, found: str) -> None:
+    """What isn't an address is counted apart, and not as the proxy's own, where all others would share its tokens.
+    It isn't skipped either: what stands left of it is the client's own word, so that it could choose its address."""
+    if hop == "" and form == "{}":
+        found = PROXY  # nothing was told
+    assert behind({header: form.format(hop)}).replace(INNER_PROXY, PROXY) == found
+
+
+def behind(headers: dict[str, str]) -> str:
+    return claims.origin({"transport": {"peer": PROXIED, "http_headers_received": headers}}, TRUSTED).address
+
+
+@pytest.mark.parametrize("value", ["proto=https", "by=192.0.2.9", f"xfor={HERE}", "for", f"{HERE}"])
+def test_an_element_of_forwarded_that_names_nobody(value: str) -> None:
+    assert behind({"forwarded": value}) == f"unreadable behind {PROXY}"
+
+
+@pytest.mark.parametrize(
+    ("headers", "found"),
+    [
+        ({"x-forwarded-for": HERE, "x-real-ip": HERE, "forwarded": f"for={HERE}"}, HERE),
+        ({"x-forwarded-for": f"{HERE}, {INNER_PROXY}", "x-real-ip": INNER_PROXY}, HERE),  # nginx behind nginx
+        ({"x-forwarded-for": HERE, "forwarded": f"for={THERE}"}, f"contradictory behind {PROXY}"),
+        ({"x-forwarded-for": HERE, "x-real-ip": THERE}, f"contradictory behind {PROXY}"),
+        ({"x-forwarded-for": HERE, "x-real-ip": "nonsense"}, f"contradictory behind {PROXY}"),
+        ({"x-forwarded-for": PROXY, "x-real-ip": PROXY}, PROXY),
+    ],
+)
+def test_a_header_that_the_proxy_does_not_write_is_the_clients_own(headers: dict[str, str], found: str) -> None:
+    """It could choose its address, if it were believed; and it doesn't share the tokens of honest clients."""
+    assert behind(headers) == found
+
+
+@pytest.mark.parametrize("peer", [f"tcp6:::ffff:{PROXY}:5000", f"tcp4:{PROXY}:5000", f"tcp:{PROXY}:5000"])
+def test_a_proxy_is_known_in_each_form(peer: str) -> None:
+    """At a socket for IPv6, IPv4 comes like this."""
+    assert host(peer, HERE) == HERE
+
+
+@pytest.mark.parametrize(
+    ("headers", "told"),
+    [
+        ({"x-forwarded-for": "nonsense"}, "unreadable"),
+        ({"x-forwarded-for": HERE, "x-real-ip": THERE}, "contradictory"),
+        ({}, "doesn't say whose"),
+    ],
+)
+def test_what_a_proxy_does_not_tell_is_an_error_in_the_log_once(
+    headers: dict[str, str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forwarded, "_told", set())
+    lines: list[str] = []
+    monkeypatch.setattr(forwarded.log, "error", lambda text, **fields: lines.append(text.format(**fields)))
+    for _ in range(3):
+        behind(headers)
+    assert len(lines) == 1
+    assert told in lines[0]
+    assert PROXY in lines[0]
+    assert "nonsense" not in lines[0]
+
+
+@pytest.mark.parametrize("header", ["nonsense", "unknown", "_him"])
+def test_one_guesser_behind_a_proxy_locks_nobody_out(header: str) -> None:
+    """Neither those whose address is told, nor the proxy itself, whatever the guesser's own looks like."""
+    tries = Tries()
+    assert tries.failures("alice", behind({"x-forwarded-for": header})) == 10
+    assert tries.failures("alice", behind({"x-forwarded-for": HERE})) == 10
+    assert tries.failures("alice", PROXY) == 10

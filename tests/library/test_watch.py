@@ -554,6 +554,82 @@ def test_an_answer_to_a_newcomers_action_does_not_undo_what_a_tick_found_since(w
     assert watched.killed == [(1, EXPIRED)]
 
 
+class Slow:
+    """Questions for credentials, whose answers come when the test says so."""
+
+    def __init__(self, register: Register) -> None:
+        self.pending: list[tuple[Deferred[Any], Any]] = []
+        register.answer = lambda answer: self.later(answer) if isinstance(answer, dict) else answer
+
+    def later(self, answer: Any) -> "Deferred[Any]":
+        self.pending.append((Deferred(), answer))
+        return self.pending[-1][0]
+
+    def answer(self) -> None:
+        deferred, answer = self.pending.pop(0)
+        deferred.callback(answer)
+
+
+def ask(watched: Watched, details: dict[str, Any], times: int = 1) -> list[bool]:
+    """Let a session act; what is returned fills up as the answers come."""
+    answers: list[bool] = []
+    for _ in range(times):
+        answer = watched.component.authorize(details, "com.example.add2", "call", {})
+        if isinstance(answer, Deferred):
+            answer.addCallback(lambda decision: answers.append(decision["allow"]))
+        else:
+            answers.append(answer["allow"])
+    return answers
+
+
+def test_a_newcomer_that_sends_much_at_once_is_looked_up_once(watched: Watched, log: list[str]) -> None:
+    """It waits, and what is too much is denied to it alone."""
+    slow = Slow(watched.register)
+    answers = ask(watched, watched.join(1), times=1_100)
+    assert answers == [False] * (1_100 - sessions.MOST_WAITING)
+    assert watched.register.asked.count("c1") == 1
+    slow.answer()
+    assert answers.count(True) == sessions.MOST_WAITING
+    assert ask(watched, watched.join(2)) == []  # and is answered:
+    slow.answer()
+    assert not slow.pending
+    assert not log
+
+
+def test_many_newcomers_at_once_are_one_question(watched: Watched) -> None:
+    """However many come back after a fault, and act before the next look."""
+    slow = Slow(watched.register)
+    answers = [ask(watched, watched.join(number)) for number in range(1_200)]
+    assert len(slow.pending) == 1  # of the first
+    slow.answer()
+    assert len(slow.pending) == 1  # of all the others
+    slow.answer()
+    assert answers == [[True]] * 1_200
+    assert not slow.pending
+
+
+def test_a_session_that_we_have_not_heard_of_is_asked_for_once(watched: Watched) -> None:
+    details, principal = admitted(1)
+    watched.register.people["c1"] = principal
+    watched.there.append(details)
+    slow = Slow(watched.register)
+    answers = ask(watched, details, times=50)
+    assert [call for call in watched.calls if call[0] == "wamp.session.get"] == [("wamp.session.get", 1)]
+    slow.answer()
+    assert answers == [True] * 50
+
+
+def test_a_newcomer_that_leaves_is_denied(watched: Watched) -> None:
+    slow = Slow(watched.register)
+    details = watched.join(1)
+    answers = ask(watched, details, times=3)
+    watched.component._left(1)
+    slow.answer()
+    assert answers == [False] * 3
+    assert ask(watched, watched.join(2)) == []
+    slow.answer()
+
+
 # When it is our own mistake
 
 
@@ -641,13 +717,21 @@ def counted(action: Callable[[], Any]) -> int:
 # What the authorizer says
 
 
-def test_a_component_that_was_made_to_leave_denies_everything(watched: Watched) -> None:
+def test_a_component_that_was_made_to_leave_denies_everything_and_says_so(watched: Watched, log: list[str]) -> None:
     """Its procedure is still registered then, but it hears of nothing any more."""
     details = watched.join(1)
     watched.tick()
     assert watched.may(details)
     watched.component.onLeave(CloseDetails("wamp.close.killed", None))
     assert not watched.may(details)
+    assert len(log) == 1
+    assert "everything is denied" in log[0]
+
+
+@pytest.mark.parametrize("reason", sessions.ORDERLY)
+def test_an_orderly_end_is_no_error(watched: Watched, log: list[str], reason: str) -> None:
+    watched.component.onLeave(CloseDetails(reason, None))
+    assert not log
 
 
 def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> None:

@@ -7,6 +7,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from importlib.resources import files
+from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
 VERSION = 1  # of principals.sql; raise it with each change there
@@ -20,6 +21,7 @@ class StoreError(Exception):
 class Connection(Protocol):
     """An open store."""
 
+    has_id: bool  # whether there is the table ``identity``
     BEGIN_READING: tuple[str, ...]  # the statements that begin a transaction
     BEGIN_WRITING: tuple[str, ...]
 
@@ -29,7 +31,7 @@ class Connection(Protocol):
 
     @property
     def identity(self) -> tuple[int, ...]:
-        """Another one for another store at the same place."""
+        """Another one for another store at the same place, as far as the engine can tell."""
 
     @property
     def Error(self) -> type[Exception]:
@@ -75,6 +77,8 @@ def transaction(store: Connection, writing: bool = True) -> Iterator[None]:
 
     :raises StoreError: if the disk is full, the store can't be written, or another writer keeps it for too long.
     """
+    if writing and not store.has_id:
+        _give_id(store)
     with sentences(store):
         try:
             for statement in store.BEGIN_WRITING if writing else store.BEGIN_READING:
@@ -85,6 +89,21 @@ def transaction(store: Connection, writing: bool = True) -> Iterator[None]:
             with suppress(store.Error):  # a connection that is lost has nothing to take back
                 store.rollback()
             raise
+
+
+def _give_id(store: Connection) -> None:
+    """Tell a store that an older program made from others. Who can't write this can't write the rest either, and is
+    told so then; or may write, but not make tables, and does without."""
+    with suppress(store.Error):
+        for statement in store.BEGIN_WRITING:
+            store.execute(statement)
+        store.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL)")
+        store.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (token_hex(16),))
+        store.execute("COMMIT")
+        store.has_id = True
+        return
+    with suppress(store.Error):
+        store.rollback()
 
 
 def checked(store: SomeConnection) -> SomeConnection:
@@ -98,12 +117,21 @@ def checked(store: SomeConnection) -> SomeConnection:
         if versions != [VERSION]:
             found = " and ".join(map(str, versions)) or "none"
             raise StoreError(f"{store.name} has version {found}, and this program knows {VERSION}: use its own")
+        store.has_id = _has_id(store)
     except BaseException:
         store.close()
         raise
     return store
 
 
+def _has_id(store: Connection) -> bool:
+    """Whether the store has an id. An older program's has none, or a reader may not be allowed to see it."""
+    with suppress(store.Error):
+        return bool(store.execute("SELECT 1 FROM identity").fetchall())
+    return False
+
+
 def script() -> str:
     """The statements that make an empty store."""
-    return f"{files(__package__).joinpath('principals.sql').read_text()} INSERT INTO store VALUES ({VERSION});"
+    tables = files(__package__).joinpath("principals.sql").read_text()
+    return f"{tables} INSERT INTO store VALUES ({VERSION}); INSERT INTO identity VALUES ('{token_hex(16)}');"

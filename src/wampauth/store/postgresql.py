@@ -38,6 +38,7 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     )  # writers take turns, readers don't mind
 
     name: str
+    has_id: bool
     identity: tuple[int, ...] = ()  # the number of the table: tables that are made anew have another
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[tuple[Any, ...]]:

@@ -3,6 +3,7 @@
 -- postgresql.py define, so that all nodes that share a store agree on the time.
 
 CREATE TABLE store (version INTEGER NOT NULL);
+CREATE TABLE identity (id TEXT NOT NULL);     -- random; a store that an older program made may lack it
 
 CREATE TABLE principal (
     authid  TEXT PRIMARY KEY,
@@ -28,7 +29,8 @@ CREATE INDEX credential_of ON credential (authid);
 CREATE INDEX credential_expires ON credential (expires);
 CREATE INDEX credential_chosen ON credential (authid) WHERE kind = 'chosen';
 
--- What an operator took away or put off, in order: the authorizer asks for what came after the last it saw.
+-- What an operator took away or put off, in order: the authorizer asks for what came after the last it saw. Old lines
+-- go.
 CREATE TABLE change (
     seq        BIGINT PRIMARY KEY,
     authid     TEXT NOT NULL,

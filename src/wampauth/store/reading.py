@@ -27,9 +27,11 @@ BY_IDS = LOOKUP + "c.id IN ({})"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
-POINT = "SELECT COALESCE(MAX(seq), 0), store_now() FROM change"
-CHANGES = """SELECT authid FROM change WHERE seq > ?
-             UNION ALL SELECT authid FROM credential WHERE expires > ? AND expires <= ?"""
+LAST = """SELECT store_now(), last.seq, last.authid, last.credential FROM (SELECT MAX(seq) AS seq FROM change) AS newest
+          LEFT JOIN change AS last ON last.seq = newest.seq"""
+ID = "SELECT id FROM identity"
+CHANGES = """SELECT seq, authid, credential FROM change WHERE seq >= ?
+             UNION ALL SELECT 0, authid, NULL FROM credential WHERE expires > ? AND expires <= ?"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +54,10 @@ class Credential:
 class Point(NamedTuple):
     """Up to where somebody has followed the changes of a store."""
 
-    store: tuple[int, ...]  # its identity
-    seq: int  # the last line of the table ``change``
+    store: tuple[str | int, ...]  # its identity
+    seq: int  # of the last line of the table ``change``; 0: there was none
     moment: float  # seconds since 1970, on the store's clock
+    last: tuple[str | None, str | None] = (None, None)  # what that line says
 
     def follows(self, since: Any) -> bool:
         """Whether the store is the one of `since`, and hasn't gone back since then."""
@@ -101,11 +104,21 @@ def changes(connection: Connection, since: Any) -> tuple[Point, set[str] | None]
 
     :returns: the point reached, and their authids; None, if `since` is no point of this store: look at everybody.
     """
-    point = Point(connection.identity, *connection.execute(POINT).fetchone())
+    point = _point(connection)
     if not point.follows(since):
         return point, None
     rows = connection.execute(CHANGES, (since.seq, since.moment, point.moment)).fetchall()
-    return point, {authid for (authid,) in rows}
+    lines = {seq: said for seq, *said in rows if seq}
+    if lines.get(since.seq, [None, None]) != list(since.last) or (lines and since.seq == 0 and 1 not in lines):
+        return point, None  # what was last seen has been pruned, or was never there: the store was replaced
+    return point, {authid for seq, authid, _ in rows if not 0 < seq <= since.seq}
+
+
+def _point(connection: Connection) -> Point:
+    """Where the store is now."""
+    known = connection.execute(ID).fetchall() if connection.has_id else ()
+    moment, seq, *last = connection.execute(LAST).fetchone()
+    return Point((*connection.identity, *(identity for (identity,) in known)), seq or 0, moment, (last[0], last[1]))
 
 
 def _own(extra: dict[str, Any]) -> dict[str, Any]:

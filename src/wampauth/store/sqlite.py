@@ -32,6 +32,7 @@ class Connection(sqlite3.Connection):
     BEGIN_WRITING: tuple[str, ...] = ("BEGIN IMMEDIATE",)  # writers take turns
 
     name: str
+    has_id: bool
     busy: int  # milliseconds to wait for a lock
     fingerprint: tuple[int, ...]
 

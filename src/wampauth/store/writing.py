@@ -22,6 +22,8 @@ VERIFIERS = {  # what is stored of each kind of credential
     "chosen": names.argon2id,
 }
 ADD_CHANGE = "INSERT INTO change SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
+PRUNE = "DELETE FROM change WHERE seq <= (SELECT MAX(seq) FROM change) - ?"
+KEPT = 10_000  # changes; who was away for longer looks at everybody
 PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
                 FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
 CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, {STATE}
@@ -60,7 +62,7 @@ def remove(connection: Connection, authid: str) -> None:
     with transaction(connection):
         _require(connection, authid)
         connection.execute("DELETE FROM principal WHERE authid = ?", (authid,))
-        connection.execute(ADD_CHANGE, (authid, None))
+        _note(connection, authid, None)
 
 
 def add_credential(connection: Connection, authid: str, credential: Record) -> str:
@@ -88,7 +90,7 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
         ends = now(connection) + overlap
         later = "UPDATE credential SET expires = ? WHERE id = ? AND (expires IS NULL OR expires > ?)"
         connection.execute(later, (ends, known["id"], ends))
-        connection.execute(ADD_CHANGE, (authid, known["id"]))
+        _note(connection, authid, known["id"])
         return added
 
 
@@ -105,7 +107,7 @@ def revoke(connection: Connection, authid: str, credential: str | None = None) -
             connection.execute(
                 "UPDATE credential SET revoked = store_now() WHERE id = ? AND revoked IS NULL", (credential,)
             )
-        connection.execute(ADD_CHANGE, (authid, credential))
+        _note(connection, authid, credential)
 
 
 def restore(connection: Connection, authid: str) -> None:
@@ -163,6 +165,12 @@ def load(connection: Connection, lines: Iterable[bytes]) -> int:
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
                 raise Refused(f"line {number} isn't a principal as `export` writes it; nothing was imported") from None
     return number
+
+
+def _note(connection: Connection, authid: str, credential: str | None) -> None:
+    """Tell those who follow the changes."""
+    connection.execute(ADD_CHANGE, (authid, credential))
+    connection.execute(PRUNE, (KEPT,))
 
 
 def _add(connection: Connection, principal: Record) -> None:
