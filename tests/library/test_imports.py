@@ -20,7 +20,7 @@ FLOORS = [
     {"authenticator", "sessions", "watch", "service", "connections"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store"},
-    {"claims", "names", "keys"},
+    {"claims", "names", "keys", "places", "records", "logs"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}
