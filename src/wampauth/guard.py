@@ -273,14 +273,14 @@ class Guard:
 
     def _summarise(self) -> None:
         """A flood of refusals is one line in the log, and for each address one in the audit."""
+        try:
+            self._audit.summarise()
+        except Exception as error:
+            self._fault("the audit can't be written: {error}", error=error)
         if self._refusals:
             self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
         self._refusals = self._faults = 0
         self._counting = False
-        try:
-            self._audit.summarise()
-        except OSError as error:
-            self.log.error("the audit can't be written: {error}", error=error)
 
     def _record(self, attempt: Attempt, outcome: str, **more: str | None) -> None:
         self._audit.record(
