@@ -46,6 +46,7 @@ PROVEN = ("accepted", "joined", "left", "ended")
 COUNTED = ("refused", "malformed", "throttled", "unavailable")
 LONGEST = 160  # characters of one string in a record
 WHOLE = 10  # records of one counted outcome from one address, from one summary to the next
+WHOLE_OF_OURS = 100  # of ``unavailable``: whoever tells us his reference wants to know what it was
 WHOLE_IN_ALL = 1000  # records of counted outcomes in that time
 TOLD_APART = 1000  # outcomes and addresses that are counted apart in that time
 
@@ -100,7 +101,7 @@ class Tally:
             (outcome, address) if (outcome, address) in self._seen or len(self._seen) < TOLD_APART else (outcome, None)
         )
         self._seen[key] += 1
-        if self._written[key] >= WHOLE or self._whole >= WHOLE_IN_ALL:
+        if self._written[key] >= (WHOLE_OF_OURS if outcome == "unavailable" else WHOLE) or self._whole >= WHOLE_IN_ALL:
             return False
         self._written[key] += 1
         self._whole += 1

@@ -960,8 +960,8 @@ def test_a_flood_that_is_our_fault_is_some_lines_and_not_one_each(guarded: MakeG
     assert 1 < len(logged) < 50
     assert logged[-1] == "500 attempts were refused in 60 s"
     *first, last = guard.audit
-    assert len({record["reference"] for record in first}) == 10
-    assert (last["outcome"], last["peer"], last["count"]) == ("unavailable", "192.0.2.1", 490)
+    assert len({record["reference"] for record in first}) == 100
+    assert (last["outcome"], last["peer"], last["count"]) == ("unavailable", "192.0.2.1", 400)
 
 
 @pytest.mark.parametrize("transport", [None, "x", 5, [], {}, {"peer": None}, {"peer": 7}, {"http_headers_received": 3}])
