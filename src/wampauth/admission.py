@@ -9,7 +9,8 @@ join. What a client of another transport puts into its authextra counts for noth
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from wampauth.settings import SettingsError, require_private
 KEY = 32  # bytes, at least
 LENGTH = 16  # bytes of the HMAC that are kept: half of SHA-256, and as long as RFC 2104 (section 5) wants it to be
 LATEST = 253_402_300_799  # seconds since 1970: the year 9999 ends. What is beyond that was given in milliseconds
+PATIENCE = 2.0  # seconds that a client may take to sign a challenge; after that, it is a failure
+MOST = 10_000  # challenges to remember
 MARK = "wampauth"  # the field of authextra that holds the HMAC
 
 
@@ -32,6 +35,7 @@ class Admissions:
         :param key: at least :data:`KEY` bytes, the same wherever the authenticator and its ``Sessions`` run.
         """
         self._prefix, self._key = prefix, key
+        self.challenged = Challenged()
 
     def fields(self, principal: Principal) -> dict[str, Any]:
         """What goes into the authextra of a session that is admitted as `principal`, beside its ``extra``."""
@@ -65,6 +69,33 @@ class Admissions:
         moment = None if expires is None else float(expires)
         text = json.dumps([self._prefix, realm, authid, role, credential, moment])
         return hmac.digest(self._key, text.encode(), "sha256")[:LENGTH].hex()
+
+
+class Challenged:
+    """Who has shown a key, and has yet to prove that it is his? The guard asks; ``Sessions`` in the same process hears
+    of those who join. Elsewhere nobody is ever heard of."""
+
+    def __init__(self) -> None:
+        self._waiting: OrderedDict[int, tuple[float, Callable[[], None]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def wait_for(self, session: int, now: float, proven: Callable[[], None]) -> None:
+        """Have `proven` called if that session joins within :data:`PATIENCE`.
+
+        :param now: seconds.
+        """
+        self._waiting.pop(session, None)
+        self._waiting[session] = now + PATIENCE, proven
+        while len(self._waiting) > MOST or next(iter(self._waiting.values()))[0] < now:
+            self._waiting.popitem(last=False)
+
+    def joined(self, session: int, now: float) -> None:
+        """A session has joined, whosever it is."""
+        until, proven = self._waiting.pop(session, (0.0, None))
+        if proven and now <= until:
+            proven()
 
 
 def is_marked(details: Mapping[str, Any]) -> bool:

@@ -1,4 +1,8 @@
-"""Who tried to join, and what became of it? One JSON object a line, in a file for its owner alone, rotated by size.
+"""Who tried to join, and what became of it? One JSON object a line, in files for their owner alone, rotated by size.
+
+There are two, so that no stranger can push out what matters: what only those cause who have proven who they are
+(:data:`PROVEN`) stands in ``audit.jsonl``, and all else beside it in ``audit.attempts.jsonl``. There, the first
+refusals of one outcome from one address are whole; then one line a minute counts the others.
 
 Schema, in this order; what doesn't apply is left out:
 
@@ -15,58 +19,103 @@ realm      of the principal that was found, or of the live session
 peer       address of the client
 session    the session id that the client gets if it joins
 duration   seconds from the attempt to the answer
+count      how many more there were of this outcome from this peer (an IPv6 /64 counts as one; without a peer: from all
+           others), since the minute began
 reference  what an ``unavailable`` client was told, to find this line by
 ========== ===========================================================================================================
 
 No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LONGEST` characters and escaped to ASCII.
 """
 
-import errno
 import functools
 import json
-import os
+from collections import Counter
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from twisted.python.logfile import LogFile
+from wampauth.records import KEEP, ROTATE, Records
+from wampauth.throttle import counted_address
 
-FIELDS = ("reason", "method", "claimed", "authid", "credential", "realm", "peer", "session", "duration", "reference")
+FIELDS = (
+    *("reason", "method", "claimed", "authid", "credential", "realm", "peer", "session", "duration", "count"),
+    "reference",
+)
+PROVEN = ("accepted", "joined", "left", "ended")
+COUNTED = ("refused", "malformed", "throttled", "unavailable")
 LONGEST = 160  # characters of one string in a record
-ROTATE = 10_000_000  # bytes after which a new file is begun
-KEEP = 10  # files to keep beside the current one
+WHOLE = 10  # records of one counted outcome from one address, from one summary to the next
+WHOLE_OF_OURS = 100  # of ``unavailable``: whoever tells us his reference wants to know what it was
+WHOLE_IN_ALL = 1000  # records of counted outcomes in that time
+TOLD_APART = 1000  # outcomes and addresses that are counted apart in that time
 
 
 class Audit:
-    """Writes records. Get one from :func:`open_audit`: two writers of one file in a process would rotate it twice."""
+    """Writes records. Get one from :func:`open_audit`: two writers of one file in a process would count twice."""
 
     def __init__(self, path: str) -> None:
-        """Open or make the file at `path`.
+        """Open or make the file at `path`, and the one beside it.
 
         :raises OSError: if that can't be done.
         """
-        self._file = LogFile(
-            Path(path).name, str(Path(path).parent), rotateLength=ROTATE, defaultMode=0o600, maxRotatedFiles=KEEP
-        )
+        self._proven = Records(path, ROTATE, KEEP)
+        self._attempts = Records(attempts(path), ROTATE, KEEP)
+        self._tally = Tally()
 
     def record(self, outcome: str, **fields: Any) -> None:
-        """Write one record; fields that are None are left out.
+        """Write one record, or count it; fields that are None are left out.
 
         :raises OSError: if it can't be written.
         """
+        if outcome not in COUNTED or self._tally.admits(outcome, counted_address(str(fields.get("peer")))):
+            self._write(outcome, fields)
+
+    def summarise(self) -> None:
+        """Write how many refusals were only counted, and begin anew. To be called once a minute.
+
+        :raises OSError: if it can't be written.
+        """
+        tally, self._tally = self._tally, Tally()
+        for (outcome, peer), count in tally.counted():
+            self._write(outcome, {"peer": peer, "count": count})
+
+    def _write(self, outcome: str, fields: dict[str, Any]) -> None:
         record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "outcome": outcome}
         record |= {name: _short(value) for name in FIELDS if (value := fields.get(name)) is not None}
-        line = json.dumps(record) + "\n"
-        self._file.write(line)  # which is not buffered, and doesn't tell if only a part had room
-        if self._file._file.tell() != self._file.size:
-            self._take_back(self._file.size - len(line))
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        file = self._proven if outcome in PROVEN else self._attempts
+        file.add(json.dumps(record).encode() + b"\n")
 
-    def _take_back(self, size: int) -> None:
-        """Cut what was written off the file, which was of `size` bytes before."""
-        self._file._file.truncate(size)
-        self._file._file.seek(size)
-        self._file.size = size
+
+class Tally:
+    """Who was refused how often since the last summary? Whatever strangers do, it stays small."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[str, str | None]] = Counter()
+        self._written: Counter[tuple[str, str | None]] = Counter()
+        self._whole = 0
+
+    def admits(self, outcome: str, address: str) -> bool:
+        """Count one more; whether it is to be written whole."""
+        key = (
+            (outcome, address) if (outcome, address) in self._seen or len(self._seen) < TOLD_APART else (outcome, None)
+        )
+        self._seen[key] += 1
+        if self._written[key] >= (WHOLE_OF_OURS if outcome == "unavailable" else WHOLE) or self._whole >= WHOLE_IN_ALL:
+            return False
+        self._written[key] += 1
+        self._whole += 1
+        return True
+
+    def counted(self) -> list[tuple[tuple[str, str | None], int]]:
+        """Of which outcome and address how many weren't written."""
+        return list((self._seen - self._written).items())
+
+
+def attempts(path: str) -> str:
+    """The file beside `path` in which attempts are: ``audit.attempts.jsonl`` beside ``audit.jsonl``."""
+    file = Path(path)
+    return str(file.with_name(f"{file.stem}.attempts{file.suffix}"))
 
 
 def _short(value: Any) -> Any:
@@ -78,4 +127,13 @@ def _short(value: Any) -> Any:
 @functools.cache
 def open_audit(path: str) -> Audit:
     """The one writer of the file at `path` in this process."""
-    return Audit(path)
+    from twisted.internet import reactor  # which is made when it is imported
+
+    audit = Audit(path)
+    reactor.addSystemEventTrigger("during", "shutdown", _end, audit)
+    return audit
+
+
+def _end(audit: Audit) -> None:
+    with suppress(OSError):
+        audit.summarise()

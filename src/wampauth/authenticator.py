@@ -9,12 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import names
+from wampauth import logs, names
 from wampauth.admission import Admissions, load_key
+from wampauth.checks import place
 from wampauth.fallback import fallback_of
 from wampauth.guard import METHODS, Procedure, refuse_all
 from wampauth.service import Service
@@ -71,6 +73,7 @@ class Authenticator:
             raise ValueError(f"{method!r} can't be a function: use one of {', '.join(METHODS)}")
 
         def create(config: dict[str, Any], controller: Any) -> Procedure:
+            logs.bound()
             try:
                 self._configure_function(config)
                 service = self.service()
@@ -152,6 +155,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
 
         def __init__(self, config: ComponentConfig) -> None:
             super().__init__(config)
+            logs.bound()
             authenticator.configure(config.extra)
             self._service = authenticator.service()
 
@@ -167,6 +171,9 @@ def _component(authenticator: Authenticator) -> type[Any]:
                 raise
 
         def onUserError(self, fail: Any, msg: str) -> None:
-            """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already."""
+            """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already. What is
+            no refusal is a mistake of ours. Its text may quote what the client has sent, so only its place is told."""
+            if not isinstance(fail.value, ApplicationError):
+                self.log.error("the guard has failed: {fault}", fault=place(fail.value))
 
     return AuthenticatorSession

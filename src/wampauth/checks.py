@@ -103,12 +103,21 @@ def keep_to(claim: Claim, principal: Principal) -> Principal:
 
 def describe(error: Exception, claim: Claim | None) -> str:
     """What went wrong and where, without the ticket, should the exception quote it."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    text = without_secret(f"{type(error).__name__}: {safe_str(error)}", claim) + place
+    name, _, where = place(error).partition(" ")
+    text = f"{without_secret(f'{name}: {safe_str(error)}', claim)} {where}".rstrip()
     if isinstance(error, RuntimeError) and any(sign in text for sign in ASYNCIO):
         text += ". Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
     return text
+
+
+def place(error: BaseException) -> str:
+    """What kind of error it is, and where it was raised, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return (
+        f"{type(error).__name__} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
+        if frames
+        else type(error).__name__
+    )
 
 
 def without_secret(text: str, claim: Claim | None) -> str:

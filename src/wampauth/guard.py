@@ -22,12 +22,14 @@ from wampauth import claims, connections, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_to, without_secret
-from wampauth.claims import Claim, Origin, Principal, Refused
+from wampauth.claims import Claim, Origin, Principal, Refused, TicketClaim
+from wampauth.places import Places
 from wampauth.settings import Settings
-from wampauth.throttle import Throttle
+from wampauth.throttle import Throttle, counted_address
 
 METHODS = ("ticket", "cryptosign")
-MAX_UNDERWAY = 1000  # attempts at once; a flood beyond that is told to come back
+MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood beyond that is told to come back
+MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
 MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
@@ -44,6 +46,8 @@ Procedure = Callable[[Any, Any, Any], "Deferred[Admitted]"]
 
 class Refusal(Exception):
     """A "no" worked out: how the audit calls it and why, and what the client gets to see."""
+
+    at_once = False  # it is given without a delay, and leaves nothing waiting
 
     def __init__(self, outcome: str, reason: str, error: str, text: str, **audited: str | None) -> None:
         """:param error: the last part of the URI; the authenticator's prefix comes before it."""
@@ -69,6 +73,12 @@ def unavailable(reason: str) -> Refusal:
     return Refusal("unavailable", reason, "unavailable", text, reference=reference)
 
 
+def too_much(no: Refusal) -> Refusal:
+    """What is too much must not leave anything waiting."""
+    no.at_once = True
+    return no
+
+
 @dataclass(slots=True)
 class Attempt:
     """One login on its way through the guard."""
@@ -77,6 +87,13 @@ class Attempt:
     started: float  # seconds on the clock
     origin: Origin
     claim: Claim | None = None  # once it is known to be well-formed
+    is_paid: bool = False  # a token was taken for it
+    place: Places | None = None  # where it has one
+
+    @property
+    def address(self) -> str:
+        """What it counts for."""
+        return counted_address(self.origin.address)
 
 
 class Guard:
@@ -97,7 +114,9 @@ class Guard:
         self._admissions = admissions
         self._throttle = Throttle(clock, settings)
         self._connections = connections.of(clock)
-        self._underway: set[str] = set()  # connections
+        self._trying: set[str] = set()  # connections with an attempt that is underway
+        self._underway = Places(MAX_UNDERWAY)
+        self._waiting = Places(MAX_WAITING)
         self._refusals = 0  # since the last summary
         self._faults = 0  # our own, since then
         self._counting = False  # a summary is due
@@ -120,34 +139,42 @@ class Guard:
     async def _authenticate(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
         connection = attempt.origin.connection
-        if not self._connections.may_try(connection):
-            raise self._at_once(attempt, malformed("too many attempts on one connection"))
-        if connection in self._underway:
-            raise self._at_once(attempt, malformed("one attempt at a time"))
-        if len(self._underway) >= MAX_UNDERWAY:
-            raise self._at_once(attempt, unavailable("too many attempts at once"))
-        self._underway.add(connection)
+        if no := self._excess(connection):
+            self._report(attempt, no)
+            if connection not in self._trying:
+                self._connections.refused(connection)
+            raise self._error(no)
+        self._trying.add(connection)
         try:
             return await self._decide(attempt, check, claimed)
         except Refusal as no:
+            if attempt.claim and attempt.is_paid and no.outcome == "unavailable":  # our fault costs the client nothing
+                self._throttle.undo(claims.subject(attempt.claim), attempt.origin.address)
+            self._report(attempt, no)
             await self._until_it_is_time(attempt, no)
             self._connections.refused(connection)
             raise self._error(no) from None
         finally:
-            self._underway.discard(connection)
+            self._trying.discard(connection)
+            if attempt.place is not None:
+                attempt.place.leave(attempt.address)
+
+    def _excess(self, connection: str) -> Refusal | None:
+        """The no to an attempt that is one too many for its connection."""
+        if not self._connections.may_try(connection):
+            return too_much(malformed("too many attempts on one connection"))
+        return too_much(malformed("one attempt at a time")) if connection in self._trying else None
 
     async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
             attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket)
-            subject, address = claims.subject(claim), attempt.origin.address
-            if wait := self._throttle.take(subject, address):
-                raise throttled(wait)
+            self._let_in(attempt, claims.subject(claim))
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
-            self._throttle.give_back(subject, address)
             self._connections.admitted(principal.realm)
             self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
+            self._give_back(attempt, claim)
             return self._told(principal)
         except Refusal:
             raise
@@ -159,6 +186,30 @@ class Guard:
             raise unavailable(str(wrong)) from None
         except Exception as fault:
             raise unavailable(describe(fault, attempt.claim)) from None
+
+    def _let_in(self, attempt: Attempt, subject: str) -> None:
+        """Take a token and a place, which it keeps until it is answered. Who gets neither holds none of either.
+
+        :raises Refusal: if there isn't both.
+        """
+        if wait := self._throttle.take(subject, attempt.origin.address):
+            raise throttled(wait)
+        attempt.is_paid = True
+        if not self._underway.take(attempt.address):
+            raise too_much(unavailable("too many attempts at once"))
+        attempt.place = self._underway
+
+    def _give_back(self, attempt: Attempt, claim: Claim) -> None:
+        """It was no failure. But a key may be shown by anybody, since it isn't secret: its token comes back when the
+        session has joined, or with time."""
+        subject, address = claims.subject(claim), attempt.origin.address
+        if isinstance(claim, TicketClaim):
+            self._throttle.give_back(subject, address)
+            return
+        self._throttle.shown(address)
+        if attempt.origin.session is not None:
+            proven = partial(self._throttle.proven, subject, address)
+            self._admissions.challenged.wait_for(attempt.origin.session, self._clock.seconds(), proven)
 
     def _told(self, principal: Principal) -> Admitted:
         """What the router is told: a copy, since the router changes what it gets."""
@@ -195,18 +246,14 @@ class Guard:
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
         """Wait for the moment of a no: how long a check took must not tell why it failed."""
-        self._report(attempt, no)
+        if attempt.place is None:  # it was never checked, so there is nothing to tell
+            if no.at_once or not self._waiting.take(attempt.address):
+                return
+            attempt.place = self._waiting
         delay, elapsed = self._settings.refusal_delay, self._clock.seconds() - attempt.started
         if no.outcome == "refused" and delay:
             delay *= 1 + elapsed // delay  # a check that was slow is answered on the next beat
         await deferLater(self._clock, max(0.0, delay - elapsed))
-
-    def _at_once(self, attempt: Attempt, no: Refusal) -> ApplicationError:
-        """A no to what is too much: it must not leave anything waiting."""
-        self._report(attempt, no)
-        if attempt.origin.connection not in self._underway:
-            self._connections.refused(attempt.origin.connection)
-        return self._error(no)
 
     def _error(self, no: Refusal) -> ApplicationError:
         return ApplicationError(self._prefix + no.error, no.text)
@@ -233,7 +280,11 @@ class Guard:
             self.log.error(text, **values)
 
     def _summarise(self) -> None:
-        """A flood of refusals is one line in the log; the audit has each of them."""
+        """A flood of refusals is one line in the log, and for each address one in the audit."""
+        try:
+            self._audit.summarise()
+        except Exception as error:
+            self._fault("the audit can't be written: {error}", error=error)
         if self._refusals:
             self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
         self._refusals = self._faults = 0

@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from wampauth import claims, connections, permissions, worker
+from wampauth import claims, connections, logs, permissions, worker
 from wampauth.admission import Admissions, is_marked
 from wampauth.audit import open_audit
 from wampauth.claims import Principal
@@ -82,6 +82,7 @@ class RealmSessions(ApplicationSession):
     def __init__(self, config: ComponentConfig, clock: Any = reactor) -> None:
         """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
         super().__init__(config)
+        logs.bound()
         self._authenticator.configure(config.extra, whole=False)
         roles = (config.extra or {}).get("roles")
         self._procedure = self._authenticator.prefix + "authorize"
@@ -136,6 +137,7 @@ class RealmSessions(ApplicationSession):
             if live and comes_back:
                 self._watch.end(live, "replayed")
             elif live:
+                self._admissions.challenged.joined(live.session, self._clock.seconds())
                 method = details["authmethod"]  # behind a proxy it isn't the client's
                 self._record("joined", live, method=None if method.endswith("-proxy") else method)
         except Exception as error:  # what an event's handler raises would take this component out of the realm

@@ -45,10 +45,26 @@ class Throttle:
 
     def give_back(self, subject: str, host: str) -> None:
         """The attempt was no failure: the pair starts afresh, and the address gets its token back."""
-        address = counted_address(host)
-        self._full_again.pop((address, subject), None)
-        if (address, None) in self._full_again:
-            self._full_again[address, None] -= self._address_interval
+        self.shown(host)
+        self.proven(subject, host)
+
+    def shown(self, host: str) -> None:
+        """A key was shown that counts. The address gets its token back, for a thousand devices may be behind it; the
+        pair keeps waiting for the proof."""
+        self._advance((counted_address(host), None))
+
+    def proven(self, subject: str, host: str) -> None:
+        """It was proven, too: the pair starts afresh."""
+        self._full_again.pop((counted_address(host), subject), None)
+
+    def undo(self, subject: str, host: str) -> None:
+        """The attempt shall not have been made: both get their token back."""
+        self.shown(host)
+        self._advance((counted_address(host), subject))
+
+    def _advance(self, key: Key) -> None:
+        if key in self._full_again:
+            self._full_again[key] -= self._interval_of(key)
 
     def _interval_of(self, key: Key) -> float:
         return self._address_interval if key[1] is None else self._interval

@@ -8,7 +8,7 @@ import resource
 import secrets
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -81,8 +81,7 @@ class Bundle:
     @property
     def audit(self) -> list[dict[str, Any]]:
         """The audit records so far, of all who write them, in order."""
-        lines = [line for file in self.directory.glob("audit*.jsonl") for line in file.read_text().splitlines()]
-        return sorted(map(json.loads, lines), key=lambda record: str(record["time"]))
+        return read_audit(self.directory.glob("audit*.jsonl"))
 
     def start(self) -> Node:
         """Boot the node and wait until it is ready. Its log goes to a file."""
@@ -173,6 +172,12 @@ def _line(authid: str, realm: str, role: str, extra: dict[str, Any], kind: str, 
     credentials = [{"kind": kind, "verifier": verifier}]
     principal = {"authid": authid, "realm": realm, "role": role, "extra": extra, "credentials": credentials}
     return json.dumps(principal).encode()
+
+
+def read_audit(files: Iterable[Path]) -> list[dict[str, Any]]:
+    """The records in these files, in order of time."""
+    lines = [line for file in files for line in file.read_text().splitlines()]
+    return sorted(map(json.loads, lines), key=lambda record: str(record["time"]))
 
 
 def read_config(file: Path) -> Config:

@@ -12,7 +12,7 @@ from nacl.signing import SigningKey
 from twisted.internet.defer import maybeDeferred
 from twisted.internet.selectreactor import SelectReactor
 
-from wampauth.claims import KeyClaim, TicketClaim
+from wampauth.claims import KeyClaim, Origin, TicketClaim
 
 PATIENCE = 30.0  # seconds
 CHOSEN, OTHER_CHOSEN, NEVER = "secret123", "correct horse", secrets.token_hex()
@@ -27,12 +27,12 @@ only_sqlite = pytest.mark.parametrize("store_url", ["sqlite"], indirect=True)
 only_postgresql = pytest.mark.parametrize("store_url", ["postgresql"], indirect=True)
 
 
-def by_key(pubkey: str = KEY) -> KeyClaim:
-    return KeyClaim(pubkey=pubkey)
+def by_key(pubkey: str = KEY, address: str = "192.0.2.1") -> KeyClaim:
+    return KeyClaim(pubkey=pubkey, origin=Origin(address=address))
 
 
-def by_ticket(ticket: str = TICKET, authid: str = "alice") -> TicketClaim:
-    return TicketClaim(authid=authid, ticket=ticket)
+def by_ticket(ticket: str = TICKET, authid: str = "alice", address: str = "192.0.2.1") -> TicketClaim:
+    return TicketClaim(authid=authid, ticket=ticket, origin=Origin(address=address))
 
 
 class Loop:

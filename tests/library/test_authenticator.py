@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import ComponentConfig
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -420,3 +421,25 @@ def test_no_secret_shows_in_a_claim() -> None:
     claim = TicketClaim(authid="alice", ticket="open-sesame", authextra={"token": "hidden"})
     assert "open-sesame" not in repr(claim)
     assert "hidden" not in repr(claim)
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ApplicationError("org.acme.invalid_ticket", "no"), []),
+        (ValueError("open-sesame"), ["the guard has failed: ValueError (test_authenticator.py:"]),
+    ],
+)
+def test_what_is_no_refusal_is_told_without_its_text(
+    in_folder: Path, logged: list[str], error: Exception, told: list[str]
+) -> None:
+    """Autobahn asks the component about what its procedures raise."""
+    session = Authenticator(Tickets, prefix="org.acme.").component(ComponentConfig("realm-auth", {}))
+    del logged[:]
+    try:
+        raise error
+    except Exception:
+        session.onUserError(Failure(), "while invoking a procedure")
+    assert len(logged) == len(told)
+    assert all(line.startswith(start) for line, start in zip(logged, told, strict=True))
+    assert "open-sesame" not in "".join(logged)

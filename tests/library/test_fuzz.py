@@ -246,7 +246,7 @@ def test_an_answer_is_complete_a_no_or_our_fault(method: str, answer: Any) -> No
 def test_a_record_is_one_short_line_of_ascii(fields: dict[str, str]) -> None:
     file = Path(FOLDER.name) / "one.jsonl"
     file.unlink(missing_ok=True)
-    Audit(str(file)).record("refused", **fields)
+    Audit(str(file)).record("joined", **fields)
     raw = file.read_bytes()
     assert raw.isascii()
     assert raw.count(b"\n") == 1

@@ -12,17 +12,19 @@ from typing import Any
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
+from conftest import read_audit
 from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
+from wampauth import admission, names
 from wampauth import guard as module
-from wampauth import names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.claims import Claim, KeyClaim, Principal, Refused
 from wampauth.guard import Guard
+from wampauth.places import Places
 from wampauth.settings import Settings
 
 DELAY, DEADLINE, SUMMARY = 0.25, 5.0, 60.0  # seconds; the defaults
@@ -59,9 +61,9 @@ def told(**changes: Any) -> dict[str, Any]:
     return {"realm": "realm1", "authid": "alice", "role": "frontend", "extra": extra, **changes}
 
 
-def connection(number: int) -> dict[str, Any]:
+def connection(number: int, address: str = "192.0.2.1") -> dict[str, Any]:
     """What the router says of a connection."""
-    return {"session": number, "transport": {"peer": f"tcp4:192.0.2.1:{number}"}}
+    return {"session": number, "transport": {"peer": f"tcp4:{address}:{number}"}}
 
 
 class Check:
@@ -114,12 +116,9 @@ class Guarded:
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.clock = Clock()
         self.audit_file = folder / "audit.jsonl"
+        self.admissions = Admissions("com.example.", bytes(32))
         self.guard = Guard(
-            self.clock,
-            Settings(**settings),
-            Audit(str(self.audit_file)),
-            "com.example.",
-            Admissions("com.example.", bytes(32)),
+            self.clock, Settings(**settings), Audit(str(self.audit_file)), "com.example.", self.admissions
         )
         self._number = itertools.count(1)
 
@@ -132,11 +131,11 @@ class Guarded:
 
     @property
     def audit(self) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in self.audit_file.read_text().splitlines()]
+        return read_audit(self.audit_file.parent.glob("audit*.jsonl"))
 
     def held(self) -> int:
         """How many things the guard keeps in all its collections, but for the throttle's buckets."""
-        return sum(len(value) for value in vars(self.guard).values() if isinstance(value, set | dict | list))
+        return sum(len(value) for value in vars(self.guard).values() if isinstance(value, set | dict | list | Places))
 
 
 MakeGuarded = Callable[..., Guarded]
@@ -662,7 +661,10 @@ def test_clients_of_a_unix_socket_have_only_their_session_ids(guarded: MakeGuard
 def test_a_flood_beyond_the_limit_is_told_to_come_back(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_UNDERWAY", 3)
     guard, waiting = guarded(), [Deferred() for _ in range(3)]
-    inside = [guard.attempt(Check(pending)) for pending in waiting]
+    inside = [
+        guard.attempt(Check(pending), **connection(number, f"192.0.2.{number}"))
+        for number, pending in enumerate(waiting)
+    ]
     check = Check()
     outside = [guard.attempt(check) for _ in range(7)]
     guard.clock.advance(DELAY)
@@ -672,6 +674,133 @@ def test_a_flood_beyond_the_limit_is_told_to_come_back(guarded: MakeGuarded, mon
         pending.callback(answer())
     assert all(attempt.answer for attempt in inside)
     assert guard.attempt(check).answer
+
+
+def test_no_address_takes_the_places_of_all(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_UNDERWAY", 16)
+    guard = guarded()
+    flood = [guard.attempt(Check(Deferred())) for _ in range(100)]
+    assert sum(not attempt.answered for attempt in flood) == 8
+    assert guard.attempt(Check(), **connection(1, "192.0.2.2")).answer == told()
+
+
+@pytest.mark.parametrize("claim", [{}, {"ticket": ""}], ids=["throttled", "malformed"])
+def test_what_is_never_checked_takes_no_place(
+    guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch, claim: dict[str, Any]
+) -> None:
+    """A thousand attempts of somebody who is throttled, or says what nobody understands, leave room for the others."""
+    monkeypatch.setattr(module, "MAX_UNDERWAY", 4)
+    guard = guarded(failures_at_once=1, failures_per_second=0.001, address_factor=1)
+    guard.attempt(Check(Refused("no such credential")))
+    guard.clock.advance(DELAY)
+    flood = [guard.attempt(Check(), **claim) for _ in range(1000)]
+    assert not any(attempt.answered for attempt in flood)  # they wait for their time
+    for number in range(2, 6):
+        assert guard.attempt(Check(), **connection(1, f"192.0.2.{number}")).answer == told()
+
+
+def test_those_who_wait_for_their_no_are_bounded_too(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_WAITING", 10)
+    guard = guarded()
+    flood = [guard.attempt(Check(), ticket="") for _ in range(1000)]
+    assert sum(attempt.after == 0 for attempt in flood) == 995
+    assert len(guard.clock.getDelayedCalls()) == 6  # one is the summary's
+    guard.clock.advance(DELAY)
+    assert {attempt.uri for attempt in flood} == {"com.example.malformed"}
+
+
+OURS: dict[str, Callable[[], Any]] = {
+    "the store is away": lambda: OSError("away"),
+    "nonsense": lambda: 7,
+    "no answer in time": Deferred,
+}
+
+
+@METHODS
+@pytest.mark.parametrize("outcome", OURS.values(), ids=OURS)
+def test_a_fault_of_ours_costs_a_client_nothing(guarded: MakeGuarded, method: str, outcome: Callable[[], Any]) -> None:
+    guard = guarded(failures_at_once=3, failures_per_second=0.001, address_factor=1)
+    for _ in range(20):
+        attempt = guard.attempt(Check(outcome()), method)
+        guard.clock.advance(DEADLINE)
+        assert attempt.uri == "com.example.unavailable"
+    wrong = [guard.attempt(Check(Refused("no such credential")), method) for _ in range(4)]
+    guard.clock.advance(DELAY)
+    assert [attempt.uri for attempt in wrong] == [REFUSED[method][0]] * 3 + ["com.example.too_many_attempts"]
+
+
+def test_a_place_that_is_missing_costs_nothing_either(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_UNDERWAY", 1)
+    guard = guarded(failures_at_once=2)
+    pending: Deferred[Principal] = Deferred()
+    guard.attempt(Check(pending), authid="bob")
+    for _ in range(20):
+        assert guard.attempt(Check()).uri == "com.example.unavailable"
+    pending.callback(answer(authid="bob"))
+    assert guard.attempt(Check()).answer == told()
+
+
+# -- a key that is shown again and again
+
+
+def shows(guard: Guarded, times: int, address: str = "192.0.2.1", **claim: Any) -> int:
+    """How many of so many who show the key are challenged."""
+    attempts = [
+        guard.attempt(Check(), "cryptosign", **connection(next(SESSIONS), address), **claim) for _ in range(times)
+    ]
+    return sum(attempt.answer is not None for attempt in attempts)
+
+
+SESSIONS = itertools.count(1000)
+
+
+def test_a_key_that_is_shown_and_not_proven_is_a_failure_of_its_pair(guarded: MakeGuarded) -> None:
+    guard = guarded(failures_at_once=10)
+    assert shows(guard, 100) == 10
+    guard.clock.advance(3)
+    assert shows(guard, 100) == 3  # with time alone
+    assert shows(guard, 100, "192.0.2.2") == 10  # and the same key elsewhere is another pair
+
+
+def test_it_is_no_failure_of_the_address(guarded: MakeGuarded) -> None:
+    """A thousand devices behind one address show a thousand keys."""
+    guard = guarded(failures_at_once=10)
+    for number in range(1000):
+        key = bytes(SigningKey(number.to_bytes(32, "big")).verify_key).hex()
+        attempt = guard.attempt(Check(answer(pubkey=key)), "cryptosign", authextra={"pubkey": key})
+        assert attempt.answer is not None
+
+
+def test_who_joins_starts_afresh(guarded: MakeGuarded) -> None:
+    guard = guarded(failures_at_once=2)
+    for session in range(1, 101):
+        assert guard.attempt(Check(), "cryptosign", **connection(session)).answer is not None
+        guard.clock.advance(0.001)
+        guard.admissions.challenged.joined(session, guard.clock.seconds())
+
+
+def test_who_joins_too_late_has_failed(guarded: MakeGuarded) -> None:
+    guard = guarded(failures_at_once=2, failures_per_second=0.001)
+    for session in 1, 2:
+        assert guard.attempt(Check(), "cryptosign", **connection(session)).answer is not None
+    guard.clock.advance(2.1)
+    for session in 1, 2, 77:
+        guard.admissions.challenged.joined(session, guard.clock.seconds())
+    assert shows(guard, 1) == 0
+
+
+def test_what_is_remembered_of_those_who_were_challenged_is_bounded(
+    guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guard = guarded()
+    assert shows(guard, 50) == 50
+    assert len(guard.admissions.challenged) == 50
+    guard.clock.advance(2.1)
+    shows(guard, 1)
+    assert len(guard.admissions.challenged) == 1
+    monkeypatch.setattr(admission, "MOST", 10)
+    shows(guard, 100)
+    assert len(guard.admissions.challenged) == 10
 
 
 def test_refusing_what_is_too_much_does_not_itself_pile_up(
@@ -763,6 +892,9 @@ class Full:
     def record(self, outcome: str, **fields: Any) -> None:
         raise self._error
 
+    def summarise(self) -> None:
+        raise self._error
+
 
 FAILURES = pytest.mark.parametrize(
     "error", [OSError(28, "No space left on device"), ValueError("I/O operation on closed file")], ids=repr
@@ -820,14 +952,16 @@ def test_a_flood_of_refusals_is_one_line_in_the_log(guarded: MakeGuarded, logged
 
 
 def test_a_flood_that_is_our_fault_is_some_lines_and_not_one_each(guarded: MakeGuarded, logged: list[str]) -> None:
-    """A stranger can keep the hash queue full. The audit has each attempt, with its reference."""
+    """A stranger can keep the hash queue full. The audit has the first with their references, and counts the others."""
     guard = guarded()
     for _ in range(500):
         guard.attempt(Check(ValueError("busy")))
     guard.clock.advance(SUMMARY)
     assert 1 < len(logged) < 50
     assert logged[-1] == "500 attempts were refused in 60 s"
-    assert len({record["reference"] for record in guard.audit}) == 500
+    *first, last = guard.audit
+    assert len({record["reference"] for record in first}) == 100
+    assert (last["outcome"], last["peer"], last["count"]) == ("unavailable", "192.0.2.1", 400)
 
 
 @pytest.mark.parametrize("transport", [None, "x", 5, [], {}, {"peer": None}, {"peer": 7}, {"http_headers_received": 3}])

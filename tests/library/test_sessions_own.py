@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import read_audit
 
 from wampauth.testing import (
     ERROR,
@@ -105,7 +106,7 @@ class Project:
         return RawClient(f"ws://127.0.0.1:{self.port}/{path}")
 
     def audit(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.folder / f"{name}.jsonl").read_text().splitlines()]
+        return read_audit(self.folder.glob(f"{name}*.jsonl"))
 
     def ended(self, name: str, client: RawClient) -> list[Any]:
         """With which reasons the audit says that a client's session was ended."""

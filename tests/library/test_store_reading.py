@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nacl.pwhash import argon2id
 from nacl.signing import SigningKey
 from stores import (
     CHOSEN,
@@ -436,10 +437,24 @@ def test_a_made_ticket_takes_the_fast_path(loop: Loop, known: Principals, hashed
     assert hashed == []
 
 
-@pytest.mark.parametrize("authid", ["alice", "bob", "nobody"])
-def test_every_no_costs_one_check(loop: Loop, known: Principals, hashed: list[str], authid: str) -> None:
+@pytest.mark.parametrize("chosen", [0, 1, 2])
+@pytest.mark.parametrize("authid", ["bob", "nobody"])
+def test_every_no_costs_two_checks(
+    loop: Loop, known: Principals, store: Connection, hashed: list[str], authid: str, chosen: int
+) -> None:
+    """However many chosen tickets somebody has, and whether he exists."""
+    number = chosen if authid == "bob" else 0
+    verifiers = [argon2id.str(b"bobs", argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN).decode() for _ in range(number)]
+    for verifier in verifiers:
+        writing.add_credential(store, authid, {"kind": "chosen", "verifier": verifier})
     assert login(loop, known, by_ticket("wrong", authid)) is None
-    assert hashed == [VERIFIERS[CHOSEN] if authid == "alice" else VERIFIERS[NEVER]]
+    assert sorted(hashed) == sorted([*verifiers, *[VERIFIERS[NEVER]] * (2 - len(verifiers))])
+
+
+def test_as_many_checks_as_a_principal_may_have_chosen_tickets(store: Connection) -> None:
+    writing.add_credential(store, "alice", {"kind": "chosen", "verifier": VERIFIERS[OTHER_CHOSEN]})
+    with pytest.raises(writing.Refused, match="2 chosen tickets"):
+        writing.add_credential(store, "alice", {"kind": "chosen", "verifier": VERIFIERS[NEVER]})
 
 
 def test_without_chosen_tickets_there_is_nothing_to_hide(

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -24,7 +24,7 @@ from wampauth import store as stores
 from wampauth.store import Connection, StoreError, connect, principals, threads, tickets, writing
 from wampauth.store.engine import BUSY
 from wampauth.store.principals import Principals
-from wampauth.store.threads import Busy, Queue, Threads
+from wampauth.store.threads import Busy, FairQueue, Queue, Threads
 from wampauth.testing import AUTHENTICATE, CHALLENGE, WELCOME, Node, RawClient
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def test_the_reactor_does_not_wait_and_the_queue_is_bounded(
 ) -> None:
     monkeypatch.setattr(principals, "QUESTIONS_WAITING", 4)
     with locked(path) as store:
-        asked = [loop.start(known.by_key, by_key()) for _ in range(5)]
+        asked = [loop.start(known.by_key, by_key(address=f"192.0.2.{number}")) for number in range(5)]
         assert loop.ask(lambda: "the reactor goes on") == "the reactor goes on"
         with pytest.raises(Busy):
             asked[4].result(PATIENCE)
@@ -141,7 +141,7 @@ def test_whatever_is_raised_the_threads_go_on(loop: Loop, known: Principals) -> 
         raise SystemExit
 
     with pytest.raises(SystemExit):
-        loop.ask(known._login, question)
+        loop.ask(known._login, "", question)
     assert loop.ask(known.by_key, by_key())
 
 
@@ -153,8 +153,8 @@ def test_a_connection_that_failed_is_not_used_again(loop: Loop, known: Principal
         return connection.execute(query).fetchall()
 
     with pytest.raises(StoreError):
-        loop.ask(known._login, question, "SELECT nonsense")
-    assert [tuple(row) for row in loop.ask(known._login, question, "SELECT 1")] == [(1,)]
+        loop.ask(known._login, "", question, "SELECT nonsense")
+    assert [tuple(row) for row in loop.ask(known._login, "", question, "SELECT 1")] == [(1,)]
     assert used[0] is not used[1]
     with pytest.raises(used[0].Error):
         used[0].execute("SELECT 1")  # it was closed
@@ -179,7 +179,9 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
 
     monkeypatch.setattr(tickets, "verify_chosen", slow)
     room, too_many = principals.HASHERS + principals.HASHING_WAITING, 5
-    answers = [loop.start(known.by_ticket, by_ticket(f"guess {i}")) for i in range(room + too_many)]
+    answers = [
+        loop.start(known.by_ticket, by_ticket(f"guess {i}", address=f"192.0.2.{i}")) for i in range(room + too_many)
+    ]
     try:
         refused = [answer.exception(PATIENCE) for answer in sooner(answers, too_many)]
         assert [type(error) for error in refused] == [Busy] * too_many
@@ -203,6 +205,80 @@ def sooner(answers: "list[Future[Any]]", number: int) -> "list[Future[Any]]":
         assert time.monotonic() < deadline, f"{len(done)} answers instead of {number}"
         wait([answer for answer in answers if not answer.done()], timeout=0.1, return_when="FIRST_COMPLETED")
     return done
+
+
+class Turns:
+    """A queue of one thread, and what was begun in it, in order."""
+
+    def __init__(self, loop: Loop, room: int) -> None:
+        self.begun: list[str] = []
+        self.go_on = threading.Event()
+        self.pool = Threads(0, 1)
+        self.pool.start()
+        self._loop = loop
+        self._queue = FairQueue(loop.reactor, self.pool, room, "full", 1)
+
+    def work(self, name: str) -> str:
+        self.begun.append(name)
+        self.go_on.wait(PATIENCE)
+        return name
+
+    def ask(self, *addresses: str) -> "list[Future[str]]":
+        """One piece of work for each of these, which is called as its address."""
+        return [self._loop.start(self._queue.do_for, address, self.work, address) for address in addresses]
+
+    def give_up(self, address: str) -> None:
+        def give_up() -> None:
+            answer = self._queue.do_for(address, self.work, "given up")
+            answer.addErrback(lambda no: no.trap(CancelledError))
+            answer.cancel()
+
+        self._loop.ask(give_up)
+
+
+@pytest.fixture
+def turns(loop: Loop) -> Iterator[Callable[[int], Turns]]:
+    made: list[Turns] = []
+
+    def make(room: int) -> Turns:
+        made.append(Turns(loop, room))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.go_on.set()
+        one.pool.stop()
+
+
+def test_an_address_that_asks_for_much_waits_for_itself(turns: Callable[[int], Turns]) -> None:
+    queue = turns(100)
+    asked = queue.ask(*["mallory"] * 40, "alice", "bob", "alice")
+    queue.go_on.set()
+    wait(asked, PATIENCE)
+    assert queue.begun[:6] == ["mallory", "mallory", "alice", "bob", "mallory", "alice"]
+    assert sorted(queue.begun) == sorted(["mallory"] * 40 + ["alice"] * 2 + ["bob"])
+
+
+def test_no_address_takes_all_the_room(turns: Callable[[int], Turns]) -> None:
+    queue = turns(16)
+    flood, honest = queue.ask(*["mallory"] * 100), queue.ask("alice", "bob", "alice")
+    queue.go_on.set()
+    wait([*flood, *honest], PATIENCE)
+    assert sum(one.exception() is None for one in flood) == 8
+    assert [one.result() for one in honest] == ["alice", "bob", "alice"]
+    again = queue.ask(*["mallory"] * 8)  # there is room again
+    assert [one.result(PATIENCE) for one in again] == ["mallory"] * 8
+
+
+def test_what_is_given_up_before_its_turn_is_not_begun(turns: Callable[[int], Turns]) -> None:
+    queue = turns(16)
+    (first,) = queue.ask("alice")
+    for _ in range(7):
+        queue.give_up("mallory")
+    queue.go_on.set()
+    assert first.result(PATIENCE) == "alice"
+    assert [one.result(PATIENCE) for one in queue.ask(*["bob"] * 8)] == ["bob"] * 8
+    assert queue.begun == ["alice"] + ["bob"] * 8
 
 
 # The end
@@ -239,7 +315,7 @@ def test_closing_ends_the_query_that_is_under_way(loop: Loop, known: Principals)
         begun.set()
         connection.execute(ENDLESS).fetchall()
 
-    asked = loop.start(known._login, question)
+    asked = loop.start(known._login, "", question)
     assert begun.wait(PATIENCE)
     thread = loop.ask(lambda: known._queries.threadpool.threads[0])  # type: ignore[union-attr]
     loop.ask(known.close)
@@ -257,7 +333,7 @@ def test_a_server_gives_up_a_query_that_takes_too_long(
     known = stores._principals(url, loop.reactor)
     try:
         with pytest.raises(StoreError, match="statement timeout"):
-            loop.ask(known._login, lambda connection: connection.execute(ENDLESS))
+            loop.ask(known._login, "", lambda connection: connection.execute(ENDLESS))
     finally:
         loop.ask(known.close)
         postgresql.drop(url)

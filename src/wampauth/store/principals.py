@@ -1,6 +1,5 @@
 """The store that is shipped: principals and their credentials in SQL, asked in threads, so the reactor never waits."""
 
-import os
 import time
 from collections.abc import Callable, Collection
 from typing import Any
@@ -10,12 +9,14 @@ from twisted.python.reflect import namedModule
 
 from wampauth.claims import KeyClaim, Principal, Refused, TicketClaim
 from wampauth.store import reading, tickets
+from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
-from wampauth.store.threads import Queries, Queue, Threads
+from wampauth.store.threads import FairQueue, Queries, Queue, Threads
+from wampauth.throttle import counted_address
 
-QUESTIONS_WAITING = 1000  # for the store: as many of logins, and as many of those who watch the sessions
-HASHERS = os.cpu_count() or 1  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
-HASHING_WAITING = 64  # Argon2id checks that may wait for one of these
+QUESTIONS_WAITING = 2000  # for the store: as many of logins, and as many of those who watch the sessions
+HASHERS = usable_cores()  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
+HASHING_WAITING = 128  # Argon2id checks that may wait for one of these
 AT_ONCE = 500  # ids in one query
 
 
@@ -31,7 +32,7 @@ class Principals:
         """
         self._opening = engine, where, threads
         self._reactor = reactor
-        self._decoy = tickets.decoy()
+        tickets.decoy()  # takes as long as a check, and is made once
         self._queries: Queries | None = None
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
@@ -39,22 +40,22 @@ class Principals:
 
         :raises Refused: if the key doesn't count now.
         """
-        return _counting(await self._login(reading.by_key, claim.pubkey))
+        return _counting(await self._login(_address(claim), reading.by_key, claim.pubkey))
 
     async def by_ticket(self, claim: TicketClaim) -> Principal | None:
         """Whose ticket it is.
 
-        With chosen tickets in the store, every "no" costs one Argon2id check, also for an authid that nobody has:
-        otherwise the time it takes would tell a stranger which authids exist.
+        With chosen tickets in the store, every "no" costs two Argon2id checks, as many as a principal may have, also
+        for an authid that nobody has: otherwise the time it takes would tell a stranger which authids exist.
 
         :raises Refused: if the ticket doesn't count now.
         """
-        found, chosen, decoy = await self._login(reading.by_ticket, claim.authid, claim.ticket)
-        for candidate in chosen:
-            if await self._hashes.do(tickets.verify_chosen, candidate.verifier, claim.ticket):
-                return _counting(candidate)
-        if decoy:
-            await self._hashes.do(tickets.verify_chosen, self._decoy, claim.ticket)
+        address = _address(claim)
+        found, chosen, costly = await self._login(address, reading.by_ticket, claim.authid, claim.ticket)
+        if costly:
+            verifiers = [candidate.verifier for candidate in chosen]
+            number = await self._hashes.do_for(address, tickets.find_chosen, verifiers, claim.ticket)
+            found = None if number is None else chosen[number]
         return _counting(found)
 
     async def by_ids(self, credentials: Collection[str]) -> dict[str, Principal]:
@@ -78,9 +79,9 @@ class Principals:
             self._queries.close()
             self._hashers.stop()
 
-    def _login(self, question: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+    def _login(self, address: str, question: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         queries = self._queries or self._start()
-        return self._logins.do(queries.answer, time.monotonic(), question, *args)
+        return self._logins.do_for(address, queries.answer, time.monotonic(), question, *args)
 
     def _watch(self, question: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         queries = self._queries or self._start()
@@ -91,13 +92,19 @@ class Principals:
         reactor = self._reactor or namedModule("twisted.internet.reactor")  # which is made when it is imported
         self._queries = queries = Queries(*self._opening, reactor)
         full = "too many questions are waiting for the store"
-        self._logins, self._watching = (Queue(reactor, queries.threadpool, QUESTIONS_WAITING, full) for _ in range(2))
+        pool, room = queries.threadpool, QUESTIONS_WAITING
+        self._logins, self._watching = FairQueue(reactor, pool, room, full, room), Queue(reactor, pool, room, full)
         self._hashers = Threads(0, HASHERS, name="hashing")
         self._hashers.start()
         full = "too many chosen tickets are waiting to be checked"
-        self._hashes = Queue(reactor, self._hashers, HASHERS + HASHING_WAITING, full)
+        self._hashes = FairQueue(reactor, self._hashers, HASHERS + HASHING_WAITING, full, HASHERS)
         reactor.addSystemEventTrigger("before", "shutdown", self.close)
         return queries
+
+
+def _address(claim: KeyClaim | TicketClaim) -> str:
+    """Whose turn it is in a queue."""
+    return counted_address(claim.origin.address) if claim.origin else ""
 
 
 def _counting(found: Credential | None) -> Principal | None:

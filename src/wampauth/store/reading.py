@@ -78,8 +78,8 @@ def by_key(connection: Connection, pubkey: str) -> Credential | None:
 def by_ticket(connection: Connection, authid: str, ticket: str) -> tuple[Credential | None, list[Credential], bool]:
     """The credential of `authid` that `ticket` opens.
 
-    :returns: it, or None; then the chosen tickets that it still has to be checked against, and whether to check it
-        against a decoy if there are none.
+    :returns: it, or None; then the chosen tickets that it still has to be checked against, and whether it has to cost
+        as much as that even if there are none.
     """
     digest = ticket_digest(ticket)
     chosen = []
@@ -88,8 +88,7 @@ def by_ticket(connection: Connection, authid: str, ticket: str) -> tuple[Credent
             chosen.append(candidate)
         elif compare_digest(candidate.verifier, digest):
             return candidate, [], False
-    decoy = not chosen and bool(connection.execute(ANY_CHOSEN).fetchall())
-    return None, chosen, decoy
+    return None, chosen, bool(chosen) or bool(connection.execute(ANY_CHOSEN).fetchall())
 
 
 def by_ids(connection: Connection, credentials: Sequence[str]) -> dict[str, Principal]:

@@ -6,7 +6,7 @@ disk or a frozen server, and the process goes on to its end all the same.
 """
 
 import time
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from threading import Thread
 from typing import Any
@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
+from wampauth.places import Places
 from wampauth.store.engine import sentences
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
@@ -98,8 +99,55 @@ class Queue:
         while self._answers:
             answer, result = self._answers.popleft()
             self._unfinished.discard(answer)
+            self._is_done(answer)
             if not answer.called:  # or nobody is waiting for it any more
                 answer.callback(result)  # a Failure travels on as one
+
+    def _is_done(self, answer: "Deferred[Any]") -> None:
+        """A thread is free again."""
+
+
+class FairQueue(Queue):
+    """Work that strangers ask for. No address takes all the room, and they take turns: one that asks for much waits
+    for itself."""
+
+    def __init__(self, reactor: Any, threads: ThreadPool, room: int, full: str, at_once: int) -> None:
+        """:param at_once: for how much there are threads; what waits beyond that waits here."""
+        super().__init__(reactor, threads, room, full)
+        self._places, self._at_once = Places(room), at_once
+        self._lines: OrderedDict[str, deque[tuple[Any, ...]]] = OrderedDict()  # whose turn is next comes first
+        self._running: dict[Deferred[Any], str] = {}  # and who has asked for it
+
+    def do_for(self, address: str, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+        """Like :meth:`do`, in turn with the other addresses. What is given up before its turn isn't begun."""
+        if self._closed:
+            return fail(Busy("the node is stopping"))
+        if not self._places.take(address):
+            return fail(Busy(self._full))
+        answer: Deferred[Any] = Deferred()
+        self._unfinished.add(answer)
+        self._lines.setdefault(address, deque()).append((answer, work, args))
+        self._go_on()
+        return answer
+
+    def _go_on(self) -> None:
+        while self._lines and len(self._running) < self._at_once:
+            address, line = self._lines.popitem(last=False)
+            answer, work, args = line.popleft()
+            if line:
+                self._lines[address] = line  # behind the others
+            if answer.called:
+                self._unfinished.discard(answer)
+                self._places.leave(address)
+                continue
+            self._running[answer] = address
+            self._threads.callInThread(self._in_thread, answer, work, args)
+
+    def _is_done(self, answer: "Deferred[Any]") -> None:
+        address = self._running.pop(answer, None)
+        if address is not None:
+            self._places.leave(address)
+            self._go_on()
 
 
 class Queries(adbapi.ConnectionPool):

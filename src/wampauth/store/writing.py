@@ -13,9 +13,10 @@ from typing import Any
 from wampauth import names
 from wampauth.store.engine import Connection, sentences, transaction
 from wampauth.store.reading import ACTIVE, STATE
+from wampauth.store.tickets import MAX_CHOSEN
 
 MAX_NESTING = 5_000  # objects and lists in a line of an import
-MAX_CHOSEN = 2  # chosen tickets of a principal: one and its successor, for each may cost a login some 80 ms
+
 VERIFIERS = {  # what is stored of each kind of credential
     "key": names.safe_pubkey,
     "ticket": names.sha256,

@@ -58,6 +58,9 @@ class NoAudit:
     def record(self, outcome: str, **fields: Any) -> None:
         pass
 
+    def summarise(self) -> None:
+        pass
+
 
 def _details(method: str, claim: Claim) -> dict[str, Any]:
     """What the router says of a client that claims this."""

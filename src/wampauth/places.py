@@ -1,0 +1,36 @@
+"""Who may wait here? A limited number, of which no address takes so many that there is none for the others."""
+
+from collections import Counter
+
+SHARE = 8  # what part of the places an address may have, once half of them are taken: one in so many
+
+
+class Places:
+    """So many places. Half of them are for whoever comes, and may be one address's; the others are for addresses that
+    hold less than their share of all. So it takes five addresses, at least, to leave a sixth without a place."""
+
+    def __init__(self, number: int) -> None:
+        self._free_for_all, self._number = (number + 1) // 2, number
+        self._share = max(1, number // SHARE)
+        self._holding: Counter[str] = Counter()
+        self._taken = 0
+
+    def __len__(self) -> int:
+        return self._taken
+
+    def take(self, address: str) -> bool:
+        """Whether there was a place for somebody at `address`, who has it now, and must leave it."""
+        if self._taken >= self._number:
+            return False
+        if self._taken >= self._free_for_all and self._holding[address] >= self._share:
+            return False
+        self._holding[address] += 1
+        self._taken += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """One who had a place there has gone."""
+        self._taken -= 1
+        self._holding[address] -= 1
+        if not self._holding[address]:
+            del self._holding[address]

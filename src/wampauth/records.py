@@ -1,0 +1,68 @@
+"""A file that lines are added to: for its owner alone, rotated by size, and whole in spite of what others do to it.
+
+A disk may be full in the middle of a line, and another program may move the file away, delete it, put another one in
+its place or empty it (logrotate's ``create`` and ``copytruncate``).
+"""
+
+import errno
+import os
+from pathlib import Path
+
+ROTATE = 10_000_000  # bytes after which a new file is begun
+KEEP = 10  # files to keep beside the current one
+
+
+class Records:
+    """Adds lines to one file."""
+
+    def __init__(self, path: str, rotate: int = ROTATE, keep: int = KEEP) -> None:
+        """Open or make the file at `path`.
+
+        :raises OSError: if that can't be done.
+        """
+        self._path, self._rotate, self._keep = Path(path), rotate, keep
+        self._file = self._open()
+
+    def add(self, line: bytes) -> None:
+        """Write one line, whole or not at all. What was written is not buffered.
+
+        :raises OSError: if it can't be written.
+        """
+        if self._is_gone():
+            self._reopen()
+        size = os.fstat(self._file).st_size
+        if size and size + len(line) > self._rotate:
+            self._begin_anew()
+            size = 0
+        if os.write(self._file, line) < len(line):
+            os.truncate(self._file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def _open(self) -> int:
+        """Whatever becomes of the file, each line is added at its end (O_APPEND)."""
+        file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.fchmod(file, 0o600)
+        return file
+
+    def _is_gone(self) -> bool:
+        """Whether another file, or none, is now where ours was."""
+        try:
+            return not os.path.samestat(self._path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return True
+
+    def _reopen(self) -> None:
+        file = self._open()  # if that fails, we try again at the next line
+        os.close(self._file)
+        self._file = file
+
+    def _begin_anew(self) -> None:
+        """Move the files on by one, ``.1`` being the youngest; the oldest goes."""
+        for number in range(self._keep, 0, -1):
+            before = self._numbered(number - 1)
+            if before.exists():
+                before.replace(self._numbered(number))
+        self._reopen()
+
+    def _numbered(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}") if number else self._path
