@@ -21,7 +21,7 @@ from twisted.python.reflect import safe_str
 from wampauth import claims, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
-from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_to, without_secret
+from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
 from wampauth.claims import Claim, Origin, Principal, Refused
 from wampauth.settings import Settings
 from wampauth.throttle import Throttle
@@ -30,6 +30,7 @@ METHODS = ("ticket", "cryptosign")
 MAX_UNDERWAY = 1000  # attempts at once; a flood beyond that is told to come back
 MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
+OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
 
 # What a refused client is told, whatever the cause. The true reason is for the audit.
@@ -141,6 +142,7 @@ class Guard:
                 raise throttled(wait)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
+            keep_out(OWN_REALMS, principal)
             self._throttle.give_back(subject, address)
             self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
             return self._told(principal)

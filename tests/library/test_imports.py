@@ -16,10 +16,11 @@ import wampauth
 # From the top down. A package stands for all that lies in it.
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
+    {"check"},
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "connections"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store"},
+    {"throttle", "audit", "settings", "store", "nodeconfig"},
     {"claims", "names", "keys"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
