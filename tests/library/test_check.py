@@ -1,6 +1,7 @@
 """Does ``wampauth check`` find what is wrong with a node's configuration, and leave alone what is right?"""
 
 import copy
+import importlib
 import json
 import shutil
 from collections.abc import Callable
@@ -312,7 +313,7 @@ TICKET = (*WORKER, "transports", 0, "paths", "ws", "auth", "ticket")
             "realm-auth is the authenticators' own: nobody is let in there",
         ),
         (
-            set_in(*WORKER, "realms", 2, "roles", 0, value={"name": "device", "authorizer": "com.example.authorize"}),
+            set_in(*WORKER, "realms", 2, "roles", 0, value=Section(name="device", authorizer="com.example.authorize")),
             "workers[0].realms[2]",
             "the role device asks com.example.authorize, and no `Sessions` in devices has rules for it",
         ),
@@ -418,7 +419,7 @@ FOUND = [Finding("workers[0].id", "this is wrong"), Finding("", "this may be mea
 
 @pytest.mark.parametrize(("found", "code"), [(FOUND, 1), (FOUND[1:], 0)])
 def test_the_command(lesson: Path, monkeypatch: pytest.MonkeyPatch, found: list[Finding], code: int) -> None:
-    monkeypatch.setattr("wampauth.cli.check.look", lambda directory, config: found)
+    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config: found)
     result = command(lesson)
     lines = ["config.json: workers[0].id: this is wrong", "config.json: warning: this may be meant"]
     assert (result.exit_code, result.output.splitlines()) == (code, lines[-len(found) :])
@@ -430,8 +431,8 @@ def test_the_command(lesson: Path, monkeypatch: pytest.MonkeyPatch, found: list[
 
 
 def test_an_error_stops_the_start(lesson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wampauth.cli.check.look", lambda directory, config: FOUND)
-    monkeypatch.setattr("wampauth.cli.start.Node", None)  # the router isn't asked
+    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config: FOUND)
+    monkeypatch.setattr(importlib.import_module("wampauth.cli.start"), "Node", None)  # the router isn't asked
     result = CliRunner().invoke(cli.main, ["start", "--directory", str(lesson)])
     assert (result.exit_code, result.output.splitlines()) == (
         1,

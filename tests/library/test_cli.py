@@ -684,12 +684,13 @@ def test_add_refuses_what_no_configuration_has(beside: Operator, realm: str, rol
     refused = beside.run("add", "bob", "--realm", realm, "--role", role)
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert sentence in refused.stderr
-    line = json.dumps({"authid": "bob", "realm": realm, "role": role})
-    refused = beside.run("import", "-", input=line)
+    file = beside.path.with_name("bob.jsonl")
+    file.write_text(json.dumps({"authid": "bob", "realm": realm, "role": role}))
+    refused = beside.run("import", str(file))
     assert refused.exit_code == 1
     assert f"line 1: {sentence}" in refused.stderr
     assert beside.dump() == before
-    beside.done("import", "-", "--force", input=line)
+    beside.done("import", str(file), "--force")
     beside.done("remove", "bob", "--yes")
     beside.done("add", "bob", "--realm", realm, "--role", role, "--force")
     assert (beside.shown("bob")["realm"], beside.shown("bob")["role"]) == (realm, role)
@@ -698,10 +699,11 @@ def test_add_refuses_what_no_configuration_has(beside: Operator, realm: str, rol
 @pytest.mark.parametrize("force", [(), ("--force",)])
 def test_nobody_is_added_to_the_authenticators_own_realm(beside: Operator, force: tuple[str, ...]) -> None:
     before = beside.dump()
-    line = json.dumps({"authid": "bob", "realm": "realm-auth", "role": "authenticator"})
+    file = beside.path.with_name("bob.jsonl")
+    file.write_text(json.dumps({"authid": "bob", "realm": "realm-auth", "role": "authenticator"}))
     for refused in (
         beside.run("add", "bob", "--realm", "realm-auth", "--role", "authenticator", *force),
-        beside.run("import", "-", *force, input=line),
+        beside.run("import", str(file), *force),
     ):
         assert refused.exit_code == 1
         assert "realm-auth is the authenticators' own realm in config.json, scaled.yaml" in refused.stderr

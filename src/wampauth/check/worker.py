@@ -88,6 +88,7 @@ class Trial:
         self._components[number] = known
         extra = component.get("extra") or {}
         self._place += ".extra"
+        whole = authenticator not in self._broken
         self._broken.add(authenticator)
         _require_audit(extra)
         if watches:
@@ -96,7 +97,8 @@ class Trial:
         else:
             authenticator.configure(extra)
             known["methods"] = self._offered[authenticator] = authenticator.try_out()
-        self._broken.discard(authenticator)
+        if whole:
+            self._broken.discard(authenticator)
         if isinstance(store := extra.get("store"), str):
             self._stores.setdefault(store, self._place)
 

@@ -12,7 +12,7 @@ import click
 
 from wampauth import names
 from wampauth.cli import credentials, principals
-from wampauth.cli.check import check
+from wampauth.cli.checking import check
 from wampauth.cli.start import start
 from wampauth.init import init
 from wampauth.probe import probe

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from wampauth.cli.check import require_right
+from wampauth.cli.checking import require_right
 from wampauth.testing.node import Node, NodeError
 
 
