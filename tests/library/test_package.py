@@ -46,7 +46,7 @@ def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """Every module, the schema, what `wampauth init` writes, and the mark that there are types; no tests, no tools, no lesson."""
+    """Every module, the schema, the templates, and the mark that there are types; no tests, no tools, no lesson."""
     modules = {str(file.relative_to(HERE / "src")) for file in (HERE / "src").rglob("*.py")}
     assert set(wheel.namelist()) == modules | DATA | {f"{INFO}/{name}" for name in ABOUT}
 

@@ -29,7 +29,8 @@ def check(directory: Path, config: str | None = None) -> list[Finding]:
     workers = [
         worker if isinstance(worker, nodeconfig.Section) else nodeconfig.Section() for worker in loaded["workers"]
     ]
-    with ThreadPoolExecutor(len(workers) or 1) as pool:
+    with ThreadPoolExecutor(len(workers) + 1) as pool:
+        pool.submit(wiring.load)  # in the meantime
         reports = list(pool.map(lambda worker: trial.report(directory, worker), workers))
     found = [
         Finding(f"workers[{number}].{finding.place}".rstrip("."), finding.text, finding.severity)
