@@ -18,7 +18,7 @@ from wampauth import logs, names
 from wampauth.admission import Admissions, load_key
 from wampauth.checks import place
 from wampauth.fallback import fallback_of
-from wampauth.guard import METHODS, Procedure, refuse_all
+from wampauth.guard import METHODS, OWN_REALMS, Procedure, refuse_all
 from wampauth.service import Service
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
@@ -84,6 +84,7 @@ class Authenticator:
             service.begin()
             return procedure
 
+        create.asks = (self, method)  # type: ignore[attr-defined] # what `wampauth check` knows it by
         return create
 
     def configure(self, extra: Mapping[str, Any] | None, whole: bool = True) -> None:
@@ -132,6 +133,17 @@ class Authenticator:
             self._service = Service(reactor, self._checks, settings, guard, self.prefix, self.admissions())
         return self._service
 
+    def try_out(self) -> list[str]:
+        """Make the checks and their guard as for the node, but no audit, and start nothing.
+
+        :returns: the methods that the checks offer.
+        :raises Exception: as :meth:`service`, and whatever the checks raise.
+        """
+        settings, guard = self.configuration()
+        audit: Any = object()  # nothing is recorded
+        service = Service(reactor, self._checks, settings, guard, self.prefix, self.admissions(), audit)
+        return list(service.procedures)
+
     def _configure_function(self, config: Mapping[str, Any]) -> None:
         """Only a proxy worker's transport brings settings: there are no components in it."""
         if not config:
@@ -146,6 +158,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
         """Registers the checks as procedures, or leaves: a node whose clients can't log in must not come up."""
 
         log = Logger()
+        _authenticator = authenticator
 
         @staticmethod
         def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
@@ -157,6 +170,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
             super().__init__(config)
             logs.bound()
             authenticator.configure(config.extra)
+            OWN_REALMS.add(config.realm)
             self._service = authenticator.service()
 
         async def onJoin(self, details: SessionDetails) -> None:

@@ -8,7 +8,7 @@ import json
 import time
 import traceback
 import types
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,15 @@ def keep_to(claim: Claim, principal: Principal) -> Principal:
     if claim.authid not in (None, principal.authid):
         raise _refused("claims another authid", principal)
     return principal
+
+
+def keep_out(realms: Collection[str], principal: Principal) -> None:
+    """Let nobody into one of `realms`.
+
+    :raises Refused: with the true reason, as above.
+    """
+    if principal.realm in realms:
+        raise _refused("the authenticators' own realm", principal)
 
 
 def describe(error: Exception, claim: Claim | None) -> str:

@@ -21,7 +21,7 @@ from twisted.python.reflect import safe_str
 from wampauth import claims, connections, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
-from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_to, without_secret
+from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
 from wampauth.claims import Claim, Origin, Principal, Refused, TicketClaim
 from wampauth.places import Places
 from wampauth.settings import Settings
@@ -32,6 +32,7 @@ MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood 
 MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
 MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
+OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
 
 # What a refused client is told, whatever the cause. The true reason is for the audit.
@@ -172,6 +173,7 @@ class Guard:
             self._let_in(attempt, claims.subject(claim))
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
+            keep_out(OWN_REALMS, principal)
             self._connections.admitted(principal.realm)
             self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
             self._give_back(attempt, claim)

@@ -15,7 +15,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 import authenticator as lesson
-from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim
+from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim, guard
 from wampauth import authenticator as module
 from wampauth.admission import Admissions
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
@@ -443,3 +443,27 @@ def test_what_is_no_refusal_is_told_without_its_text(
     assert len(logged) == len(told)
     assert all(line.startswith(start) for line, start in zip(logged, told, strict=True))
     assert "open-sesame" not in "".join(logged)
+
+
+# -- the authenticators' own realm
+
+
+def test_the_realm_of_a_component_is_closed_in_both_wirings(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The function, which the router calls beside the component, knows it from there."""
+    monkeypatch.setattr("wampauth.guard.OWN_REALMS", set())
+    monkeypatch.setattr(module, "OWN_REALMS", guard.OWN_REALMS)
+    made = Authenticator(Tickets, prefix="com.example.")
+    made.component(ComponentConfig(realm=ALICE.realm, extra={"guard": {"refusal_delay": 0}}))
+    for procedure in made.function("ticket")({}, None), made.service().procedures["ticket"]:
+        asked = procedure("realm1", "alice", details())
+        reactor.runUntilCurrent()  # type: ignore[attr-defined]
+        with pytest.raises(ApplicationError, match="invalid ticket for principal alice") as no:
+            result(asked)
+        assert no.value.error == "com.example.invalid_ticket"
+
+
+def test_a_trial_offers_what_the_checks_have_and_writes_no_audit(in_folder: Path) -> None:
+    made = Authenticator(Tickets, prefix="com.example.")
+    made.configure({"guard": {"audit": "tried.jsonl"}})
+    assert made.try_out() == ["ticket"]
+    assert list(in_folder.iterdir()) == []

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -647,3 +648,69 @@ def test_no_ticket_in_the_store(operator: Operator, tmp_path: Path) -> None:
         leaked = b"".join(file.read_bytes() for file in tmp_path.glob("principals.db*"))
     assert made["verifier"].encode() in leaked  # what it should hold is there to be found
     assert [form for form in forms if form in leaked] == []
+
+
+# Realms and roles that the configurations beside the store have
+
+
+@pytest.fixture
+def beside(operator: Operator) -> Operator:
+    """An operator whose store lies beside two configurations, and what isn't one."""
+    folder = operator.path.parent
+    for name in "config.json", "scaled.yaml":
+        shutil.copy(HERE / ".crossbar" / name, folder)
+    config = read_config(folder / "scaled.yaml")
+    config["workers"][0]["realms"].append({"name": "annex", "roles": [{"name": "guest"}]})
+    (folder / "scaled.yaml").write_text(json.dumps(config))
+    (folder / "broken.json").write_text("{")
+    (folder / "other.json").write_text('{"workers": 7}')
+    return operator
+
+
+@pytest.mark.parametrize(
+    ("realm", "role", "sentence"),
+    [
+        (
+            "reaml1",
+            "frontend",
+            "there is no realm reaml1 in config.json, scaled.yaml, but annex, devices, realm1 (--force: ",
+        ),
+        ("devices", "frontend", "devices has no role frontend in config.json, scaled.yaml, but device (--force: "),
+        ("annex", "frontend", "annex has no role frontend in config.json, scaled.yaml, but guest (--force: "),
+    ],
+)
+def test_add_refuses_what_no_configuration_has(beside: Operator, realm: str, role: str, sentence: str) -> None:
+    before = beside.dump()
+    refused = beside.run("add", "bob", "--realm", realm, "--role", role)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert sentence in refused.stderr
+    file = beside.path.with_name("bob.jsonl")
+    file.write_text(json.dumps({"authid": "bob", "realm": realm, "role": role}))
+    refused = beside.run("import", str(file))
+    assert refused.exit_code == 1
+    assert f"line 1: {sentence}" in refused.stderr
+    assert beside.dump() == before
+    beside.done("import", str(file), "--force")
+    beside.done("remove", "bob", "--yes")
+    beside.done("add", "bob", "--realm", realm, "--role", role, "--force")
+    assert (beside.shown("bob")["realm"], beside.shown("bob")["role"]) == (realm, role)
+
+
+@pytest.mark.parametrize("force", [(), ("--force",)])
+def test_nobody_is_added_to_the_authenticators_own_realm(beside: Operator, force: tuple[str, ...]) -> None:
+    before = beside.dump()
+    file = beside.path.with_name("bob.jsonl")
+    file.write_text(json.dumps({"authid": "bob", "realm": "realm-auth", "role": "authenticator"}))
+    for refused in (
+        beside.run("add", "bob", "--realm", "realm-auth", "--role", "authenticator", *force),
+        beside.run("import", str(file), *force),
+    ):
+        assert refused.exit_code == 1
+        assert "realm-auth is the authenticators' own realm in config.json, scaled.yaml" in refused.stderr
+    assert beside.dump() == before
+
+
+def test_add_tells_where_nobody_watches(beside: Operator) -> None:
+    assert beside.done("add", "bob", "--realm", "devices", "--role", "device").stderr == ""
+    said = beside.done("add", "carol", "--realm", "annex", "--role", "guest").stderr
+    assert said.startswith("No `Sessions` watches annex: who is revoked stays in it until it leaves")

@@ -538,6 +538,26 @@ def test_a_check_that_keeps_the_reactor_is_warned_of(guarded: MakeGuarded, logge
     assert len(logged) == 1  # nothing was refused
 
 
+# -- the authenticators' own realm
+
+
+@METHODS
+@pytest.mark.parametrize("realm", ["realm-auth", None])
+def test_nobody_is_let_into_the_authenticators_own_realm(
+    guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch, method: str, realm: str | None
+) -> None:
+    """Whoever put a principal there: the client gets the ordinary refusal, at the ordinary time."""
+    monkeypatch.setattr("wampauth.guard.OWN_REALMS", {"realm-auth"})
+    guard = guarded()
+    outside = guard.attempt(Check(None), method)
+    inside = guard.attempt(Check(answer(realm="realm-auth", role="authenticator")), method, realm=realm)
+    guard.clock.advance(0.25)
+    assert (inside.answer, inside.no, inside.after) == (None, outside.no, outside.after)
+    record = guard.audit[-1]
+    assert (record["outcome"], record["reason"]) == ("refused", "the authenticators' own realm")
+    assert (record["authid"], record["realm"]) == ("alice", "realm-auth")
+
+
 # -- pinned to the claim
 
 

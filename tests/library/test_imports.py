@@ -16,6 +16,7 @@ import wampauth
 # From the top down. A package stands for all that lies in it.
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
+    {"check"},
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "fallback"},
     {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},

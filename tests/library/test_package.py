@@ -17,7 +17,8 @@ import wampauth
 
 BUILD = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--no-cache-dir"]
 INFO = f"wampauth-{wampauth.__version__}.dist-info"
-DATA = {"wampauth/py.typed", "wampauth/store/principals.sql"}
+TEMPLATES = {f"wampauth/project/{name}" for name in ("authenticator.template", "config.yaml", "gitignore")}
+DATA = {"wampauth/py.typed", "wampauth/store/principals.sql"} | TEMPLATES
 ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
 
 
@@ -45,7 +46,7 @@ def metadata(wheel: zipfile.ZipFile) -> email.message.Message:
 
 
 def test_the_wheel_holds_the_library_and_nothing_else(wheel: zipfile.ZipFile) -> None:
-    """Every module, the schema, and the mark that there are types; no tests, no tools, no lesson."""
+    """Every module, the schema, the templates, and the mark that there are types; no tests, no tools, no lesson."""
     modules = {str(file.relative_to(HERE / "src")) for file in (HERE / "src").rglob("*.py")}
     assert set(wheel.namelist()) == modules | DATA | {f"{INFO}/{name}" for name in ABOUT}
 

@@ -12,12 +12,15 @@ import click
 
 from wampauth import names
 from wampauth.cli import credentials, principals
+from wampauth.cli.checking import check
 from wampauth.cli.start import start
+from wampauth.init import init
 from wampauth.probe import probe
 from wampauth.store import StoreError, writing
 
 DEFAULT = ".crossbar/principals.db"
 COMMANDS = (
+    init,
     principals.add,
     principals.list_,
     principals.show,
@@ -30,6 +33,7 @@ COMMANDS = (
     principals.restore,
     principals.import_,
     principals.export,
+    check,
     start,
     probe,
 )

@@ -10,7 +10,10 @@ import click
 
 from wampauth import names
 from wampauth.cli.options import WITHIN_A_SECOND, on_store
+from wampauth.nodeconfig import Places, beside
 from wampauth.store import Connection, writing
+
+FORCE = "Also if no configuration beside the store has this realm or role."
 
 
 @click.command()
@@ -18,9 +21,22 @@ from wampauth.store import Connection, writing
 @click.option("--realm", required=True, help="The realm it joins.")
 @click.option("--role", required=True, help="Its role there.")
 @click.option("--extra", default="{}", metavar="JSON", help="An object that it finds in its authextra.")
-@on_store(new=True)
-def add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
+@click.option("--force", is_flag=True, help=FORCE)
+@click.pass_obj
+def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) -> None:
     """Add a principal. It can't log in until it has a ticket or a key."""
+    places = beside(path)
+    require_place(places, realm, role, force)
+    _add(authid=authid, realm=realm, role=role, extra=extra)
+    if places.files and realm not in places.watched:
+        click.echo(
+            f"No `Sessions` watches {realm}: who is revoked stays in it until it leaves (see `wampauth check`).",
+            err=True,
+        )
+
+
+@on_store(new=True)
+def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
     try:
         parsed = json.loads(extra)
     except (ValueError, RecursionError):
@@ -77,12 +93,16 @@ def restore(store: Connection, authid: str) -> None:
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
+@click.option("--force", is_flag=True, help=FORCE)
 @on_store(new=True)
-def import_(store: Connection, file: Any) -> None:
+def import_(store: Connection, file: Any, force: bool) -> None:
     """Add the principals in FILE (- for standard input), as `export` writes them: all or none."""
     size = os.fstat(file.fileno()).st_size
     with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-        count = writing.load(store, counted(file, bar.update))
+        places = beside(click.get_current_context().obj)
+        count = writing.load(
+            store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
+        )
     click.echo(f"{count} principals were imported.", err=True)
 
 
@@ -93,6 +113,24 @@ def export(store: Connection) -> None:
     like the store itself."""
     for principal in writing.export(store):
         click.echo(json.dumps(principal))
+
+
+def require_place(places: Places, realm: str, role: str, force: bool) -> None:
+    """See that a principal has somewhere to go: a slip would show at its first login only, as the router's refusal.
+
+    :raises writing.Refused: if it has not, by the configurations beside the store, or for the authenticators' realm.
+    """
+    files = ", ".join(places.files)
+    if realm in places.own:
+        raise writing.Refused(f"{realm} is the authenticators' own realm in {files}: nobody is let in there")
+    if force or not places.roles:
+        return
+    if realm not in places.roles:
+        known = ", ".join(sorted(places.roles.keys() - places.own)) or "none"
+        raise writing.Refused(f"there is no realm {realm} in {files}, but {known} (--force: add it all the same)")
+    if role not in places.roles[realm]:
+        known = ", ".join(sorted(places.roles[realm])) or "none"
+        raise writing.Refused(f"{realm} has no role {role} in {files}, but {known} (--force: add it all the same)")
 
 
 def counted(lines: Iterable[bytes], update: Callable[[int], None]) -> Iterable[bytes]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from wampauth.cli.checking import require_right
 from wampauth.testing.node import Node, NodeError
 
 
@@ -28,6 +29,7 @@ def start(config: str | None, loglevel: str, directory: Path, command: tuple[str
     _end_in_order()
     try:
         click.echo("Starting the node ...")
+        require_right(directory, config)
         with Node(directory, config, loglevel=loglevel) as node:
             if command:
                 sys.exit(_run(command))

@@ -6,7 +6,7 @@ here at the next login (``reading.py``), and looks twice a second for what was t
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,6 +119,13 @@ def restore(connection: Connection, authid: str) -> None:
         connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
 
 
+def places(connection: Connection) -> list[tuple[str, str, int, str]]:
+    """Realm, role, the number of principals who have them, and one of these."""
+    query = "SELECT realm, role, COUNT(*), MIN(authid) FROM principal GROUP BY realm, role ORDER BY realm, role"
+    with sentences(connection):
+        return [tuple(row) for row in connection.execute(query).fetchall()]
+
+
 def principals(connection: Connection) -> Iterator[Record]:
     """All principals in the order of their authids, each with the number of its credentials."""
     with sentences(connection):
@@ -145,9 +152,12 @@ def export(connection: Connection) -> Iterator[Record]:
             yield show(connection, authid)
 
 
-def load(connection: Connection, lines: Iterable[bytes]) -> int:
+def load(
+    connection: Connection, lines: Iterable[bytes], allow: Callable[[str, str], None] = lambda realm, role: None
+) -> int:
     """Add the principals that :func:`export` wrote, one JSON object a line: all or none.
 
+    :param allow: raises :class:`Refused` for a realm and role that nobody may be given.
     :returns: how many.
     :raises Refused: with the number of the line that can't be added, and why.
     """
@@ -159,6 +169,7 @@ def load(connection: Connection, lines: Iterable[bytes]) -> int:
                     raise RecursionError  # rather than let the parser run out of stack
                 record = json.loads(line)
                 _add(connection, record)
+                allow(record["realm"], record["role"])
                 for credential in record.get("credentials", ()):
                     _add_credential(connection, record["authid"], credential, past=True)
             except (Refused, names.Malformed) as error:

@@ -1,28 +1,22 @@
 """Where does a node listen, and does it answer there? Read from its configuration."""
 
 import errno
-import json
 import os
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
+from wampauth.nodeconfig import Config, NodeError, choose, load
 
-DEFAULTS = ("config.yaml", "config.json")  # in the order in which Crossbar.io looks for them
 HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach who listens everywhere
 SERIALIZERS = {"json": 1, "msgpack": 2, "cbor": 3, "ubjson": 4, "flatbuffers": 5}  # their numbers in RawSocket
 PATIENCE = 2.0  # seconds for one attempt
 
-Config = Mapping[str, Any]
-
-
-class NodeError(Exception):
-    """The node can't be started. The text says why, and what to do."""
+__all__ = ["NodeError", "Transport", "choose", "read"]
 
 
 @dataclass(frozen=True)
@@ -123,17 +117,6 @@ class Transport:
         return f"{self.address[0]}, port {self.address[1]}" if isinstance(self.address, tuple) else str(self.address)
 
 
-def choose(directory: Path, config: str | None) -> str:
-    """The name of the configuration: `config`, or else the one that Crossbar.io takes.
-
-    :raises NodeError: if there is none.
-    """
-    for name in (config,) if config else DEFAULTS:
-        if (directory / name).is_file():
-            return name
-    raise NodeError(f"There is no {config or ' or '.join(DEFAULTS)} in {directory}.")
-
-
 def read(directory: Path, config: str) -> list[Transport]:
     """All ways in of a node, those of its own processes included.
 
@@ -144,21 +127,10 @@ def read(directory: Path, config: str) -> list[Transport]:
     """
     file = directory / config
     try:
-        found = [way for transport in _listening(_parse(file)) for way in _ways_in(directory, transport)]
-    except OSError as error:
-        raise NodeError(f"{file}: {error.strerror}.") from None
-    except yaml.YAMLError as error:
-        raise NodeError(f"{file} isn't YAML: {' '.join(str(error).split())}.") from None
+        found = [way for transport in _listening(load(file)) for way in _ways_in(directory, transport)]
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise NodeError(f"{file} isn't a node's configuration: {error}.") from None
     return list(dict.fromkeys(found))  # proxies share ports
-
-
-def _parse(file: Path) -> Config:
-    if file.suffix not in (".json", ".yaml"):
-        raise ValueError("its name must end in .json or .yaml")
-    text = file.read_text()
-    return json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
 
 
 def _listening(config: Config) -> Iterator[Config]:

@@ -1,0 +1,70 @@
+"""How does a project of one's own begin? With files that run, and that are the reader's from then on."""
+
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import click
+
+from wampauth import names
+
+MADE = {  # what lies in the package, and where it goes
+    "config.yaml": ".crossbar/config.yaml",
+    "authenticator.template": "authenticator.py",
+    "gitignore": ".gitignore",
+}
+AUTHENTICATORS = "realm-auth"
+
+
+def _well_formed(rule: Any) -> Any:
+    def check(context: click.Context, option: click.Parameter, value: str) -> str:
+        try:
+            return str(rule(value))
+        except names.Malformed as error:
+            raise click.BadParameter(f"{error}") from None
+
+    return check
+
+
+def _application_realm(value: str) -> str:
+    if value == AUTHENTICATORS:
+        raise names.Malformed(f"{AUTHENTICATORS} is for the authenticators: clients need another realm")
+    return names.realm(value)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--prefix", prompt="Prefix of your URIs, like com.example.", callback=_well_formed(names.prefix))
+@click.option("--realm", prompt="Realm that your clients join", callback=_well_formed(_application_realm))
+@click.option("--role", prompt="Their role there", callback=_well_formed(names.role))
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of 127.0.0.1.")
+def init(folder: Path, prefix: str, realm: str, role: str, port: int) -> None:
+    """Write a project that runs into FOLDER: a node's configuration, and an authenticator of your own. It asks for what
+    isn't given as an option, and overwrites nothing."""
+    values = {"prefix": prefix, "realm": realm, "role": role, "port": port, "own": AUTHENTICATORS}
+    there = [str(folder / name) for name in MADE.values() if (folder / name).exists() or (folder / name).is_symlink()]
+    if there:
+        raise click.ClickException(f"{', '.join(there)} exists already, and nothing is overwritten.")
+    for template, name in MADE.items():
+        text = files("wampauth").joinpath("project", template).read_text()
+        _write(folder / name, Template(text).substitute(values))
+        click.echo(f"{folder / name} is written.")
+    click.echo("\n".join(_next(folder, realm, role)))
+
+
+def _write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    if file.parent.name == ".crossbar":
+        file.parent.chmod(0o700)  # keys and principals will lie in it
+    with file.open("x") as new:
+        new.write(text)
+
+
+def _next(folder: Path, realm: str, role: str) -> list[str]:
+    return [
+        f"Go on in {folder}, with a first principal, its ticket, and the node:",
+        f"  wampauth add alice --realm {realm} --role {role}",
+        "  wampauth ticket alice",
+        "  wampauth start",
+    ]

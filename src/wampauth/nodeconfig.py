@@ -1,0 +1,145 @@
+"""What stands in a node's configuration? Read as the router reads it, but nothing passes in silence.
+
+``config.json`` and ``config.yaml`` are read alike. Where a key stands twice in one object, the router takes the last
+and says nothing; here it is remembered (:attr:`Section.doubled`).
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+DEFAULTS = ("config.yaml", "config.json")  # in the order in which Crossbar.io looks for them
+ENDINGS = (".json", ".yaml")
+OWN = "authenticator-realm"
+
+Config = Mapping[str, Any]
+
+
+class NodeError(Exception):
+    """The node can't be started. The text says why, and what to do."""
+
+
+class Section(dict[Any, Any]):
+    """An object of a configuration.
+
+    :ivar doubled: the keys that stand in it more than once.
+    """
+
+    doubled: tuple[str, ...] = ()
+
+
+def choose(directory: Path, config: str | None) -> str:
+    """The name of the configuration: `config`, or else the one that Crossbar.io takes.
+
+    :raises NodeError: if there is none.
+    """
+    for name in (config,) if config else DEFAULTS:
+        if (directory / name).is_file():
+            return name
+    raise NodeError(f"There is no {config or ' or '.join(DEFAULTS)} in {directory}.")
+
+
+def load(file: Path) -> Any:
+    """The configuration in `file`, whose objects are :class:`Section`.
+
+    :raises NodeError: if it can't be read, or is neither JSON nor YAML.
+    """
+    try:
+        if file.suffix not in ENDINGS:
+            raise ValueError("its name must end in .json or .yaml")
+        text = file.read_text()
+        if file.suffix == ".json":
+            return json.loads(text, object_pairs_hook=_section)
+        return yaml.load(text, _Loader)  # noqa: S506 - it makes what safe_load makes
+    except OSError as error:
+        raise NodeError(f"{file}: {error.strerror}.") from None
+    except yaml.YAMLError as error:
+        raise NodeError(f"{file} isn't YAML: {' '.join(str(error).split())}.") from None
+    except (ValueError, RecursionError) as error:
+        raise NodeError(f"{file} isn't a node's configuration: {error}.") from None
+
+
+def walk(value: Any, place: str = "") -> Iterator[tuple[str, Section]]:
+    """All objects in `value`, each with its place, such as ``workers[0].options``."""
+    if isinstance(value, Section):
+        yield place, value
+        for name, inner in value.items():
+            yield from walk(inner, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from walk(inner, f"{place}[{number}]")
+
+
+@dataclass
+class Places:
+    """Where principals can belong, by the configurations that lie beside a store.
+
+    :ivar files: their names.
+    :ivar roles: of each realm.
+    :ivar own: the authenticators' realms.
+    :ivar watched: the realms in which there is a component called ``Sessions``.
+    """
+
+    files: list[str] = field(default_factory=list)
+    roles: dict[str, set[str]] = field(default_factory=dict)
+    own: set[str] = field(default_factory=set)
+    watched: set[str] = field(default_factory=set)
+
+    def add(self, config: Any) -> None:
+        """Take in what one configuration has."""
+        for _, section in walk(config):
+            name = section.get("name")
+            if isinstance(name, str) and isinstance(section.get("roles"), list):
+                roles = self.roles.setdefault(name, set())
+                roles |= {str(role.get("name")) for role in section["roles"] if isinstance(role, Section)}
+            if isinstance(section.get(OWN), str):
+                self.own.add(section[OWN])
+            kind, realm = str(section.get("classname", "")), section.get("realm")
+            if isinstance(realm, str) and kind.endswith("Sessions"):
+                self.watched.add(realm)
+            elif isinstance(realm, str) and kind.endswith("AuthenticatorSession"):
+                self.own.add(realm)
+
+
+def beside(store: str) -> Places:
+    """What the configurations in the folder of `store` have, all together. Beside a database server there is none."""
+    places = Places()
+    if "://" in store:
+        return places
+    for file in sorted(Path(store).absolute().parent.glob("*")):
+        if file.suffix not in ENDINGS or not file.is_file():
+            continue
+        try:
+            config = load(file)
+        except NodeError:
+            continue  # whatever it is
+        if isinstance(config, Section) and isinstance(config.get("workers"), list):
+            places.files.append(file.name)
+            places.add(config)
+    return places
+
+
+def _section(pairs: list[tuple[Any, Any]]) -> Section:
+    section = Section(pairs)
+    if len(section) < len(pairs):
+        names = [name for name, _ in pairs]
+        section.doubled = tuple(str(name) for name in section if names.count(name) > 1)
+    return section
+
+
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    """Makes sections. What ``<<`` takes in may be said again, as YAML means it."""
+
+    def section(self, node: Any) -> Iterator[Section]:
+        section = Section()
+        yield section  # before it is filled: an anchor may lie in what it marks
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        section.update(self.construct_mapping(node))
+        section.doubled = tuple(name for name in dict.fromkeys(names) if name != "<<" and names.count(name) > 1)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:map", _Loader.section)

@@ -1,0 +1,449 @@
+"""Does ``wampauth check`` find what is wrong with a node's configuration, and leave alone what is right?"""
+
+import copy
+import importlib
+import json
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import HERE, Bundle, Config, read_config
+
+from wampauth import check as package
+from wampauth import cli
+from wampauth.check import Finding, check, trial, wiring
+from wampauth.nodeconfig import NodeError, Section, load, walk
+from wampauth.store import connect, writing
+
+WS = "workers[0].transports[0].paths.ws.auth"
+FUNCTION = "workers[0].transports[0].paths.ws-function.auth"
+
+
+@pytest.fixture(scope="module")
+def lesson(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The lesson's project: a copy, with the demo's principals."""
+    return copied(tmp_path_factory.mktemp("lesson"), "config.json")
+
+
+def copied(folder: Path, config: str) -> Path:
+    """A project's node directory, with one of the lesson's configurations."""
+    for name in "authenticator.py", "backend.py":
+        shutil.copy(HERE / name, folder)
+    bundle = Bundle(folder / ".crossbar", config)
+    bundle.directory.mkdir(mode=0o700)
+    shutil.copy(HERE / ".crossbar" / config, bundle.directory)
+    bundle.add_principals()
+    if config == "hardened.yaml":
+        bundle.make_certificates()
+    if config == "scaled.yaml":
+        bundle.make_admission_key()
+        (bundle.directory / "sockets").mkdir(mode=0o700)
+    return bundle.directory
+
+
+def spoilt(folder: Path, spoil: Callable[[Config], object], module: str = "") -> list[tuple[str, str, str]]:
+    """What is found in the lesson's project when its configuration is changed, and its authenticator.py added to."""
+    directory = copied(folder, "config.json")
+    with (folder / "authenticator.py").open("a") as file:
+        file.write(module)
+    config = read_config(directory / "config.json")
+    spoil(config)
+    (directory / "config.json").write_text(json.dumps(config))
+    return [(found.severity, found.place, found.text) for found in check(directory)]
+
+
+def command(directory: Path, *args: str) -> Result:
+    return CliRunner().invoke(cli.main, ["check", "--directory", str(directory), *args])
+
+
+# -- what is right
+
+
+@pytest.mark.parametrize("config", ["config.json", "hardened.yaml", "scaled.yaml"])
+def test_nothing_is_wrong_with_what_we_ship(tmp_path: Path, config: str) -> None:
+    directory = copied(tmp_path, config)
+    before = sorted(directory.rglob("*"))
+    result = command(directory, "--config", config)
+    assert (result.exit_code, result.output) == (0, f"{config}: nothing is wrong.\n")
+    assert command(directory, "--config", config, "--json").output == ""
+    assert sorted(directory.rglob("*")) == before  # and no audit is begun, and nothing made
+
+
+def test_a_configuration_that_is_none(tmp_path: Path) -> None:
+    (tmp_path / "own.json").write_text("[]")
+    with pytest.raises(NodeError, match=r"own\.json isn't a node's configuration: it has no list of workers"):
+        check(tmp_path, "own.json")
+    result = command(tmp_path)
+    assert (result.exit_code, result.output) == (1, f"Error: There is no config.yaml or config.json in {tmp_path}.\n")
+
+
+# -- keys that stand twice
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("config.json", '{"a": [{"b": {"c": 1, "d": 2, "c": 3}}]}'),
+        ("config.yaml", "a:\n- b: {c: 1, d: 2, c: 3}\n"),
+    ],
+)
+def test_a_key_that_stands_twice(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_text(text)
+    loaded = load(tmp_path / name)
+    assert loaded == {"a": [{"b": {"c": 3, "d": 2}}]}  # the last, as for the router
+    assert {place: section.doubled for place, section in walk(loaded) if section.doubled} == {"a[0].b": ("c",)}
+
+
+def test_what_an_anchor_brings_may_be_said_again(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\nc: *a\n")
+    loaded = load(file)
+    assert loaded == {"a": {"x": 1, "y": 2}, "b": {"x": 3, "y": 2}, "c": {"x": 1, "y": 2}}
+    assert not any(section.doubled for _, section in walk(loaded))
+
+
+def test_a_doubled_key_is_told_once(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text("workers:\n- &w {type: router, id: a, id: b}\n- *w\n")
+    assert check(tmp_path) == [Finding("workers[0]", "'id' stands here twice: the router takes the last")]
+
+
+# -- what a worker's own modules say to their settings
+
+
+def test_settings_stores_and_factories(tmp_path: Path) -> None:
+    """Several mistakes in one node, each with its place. What only follows from them isn't complained of."""
+
+    def spoil(config: Config) -> None:
+        (worker,) = config["workers"]
+        first, second, third, backend = worker["components"]
+        first["extra"]["guard"] = {"audit": "nosuch/audit.jsonl"}
+        second["extra"] = {"roles": {"frontend": [{"url": "com.example.topic1"}]}}
+        third["classname"] = "authenticator.Session"
+        backend["classname"] = "backed.Backend"
+        functions = worker["transports"][0]["paths"]["ws-function"]["auth"]
+        functions["ticket"]["create"] = "authenticator.create_cryptosign"
+        functions["cryptosign"]["create"] = "nosuch.create_cryptosign"
+
+    assert spoilt(tmp_path, spoil) == [
+        ("error", "workers[0].components[0].extra", "the audit can't be written: nosuch/audit.jsonl"),
+        (
+            "error",
+            "workers[0].components[1].extra",
+            "setting 'roles', role 'frontend': each role must have 'uri' key",
+        ),
+        ("error", "workers[0].components[2]", "authenticator has no Session"),
+        (
+            "error",
+            "workers[0].components[3]",
+            "backed.Backend can't be imported: ModuleNotFoundError: No module named 'backed'",
+        ),
+        (
+            "error",
+            f"{FUNCTION}.ticket",
+            "authenticator.create_cryptosign is for the method cryptosign, not for ticket",
+        ),
+        (
+            "error",
+            f"{FUNCTION}.cryptosign",
+            "nosuch.create_cryptosign can't be imported: ModuleNotFoundError: No module named 'nosuch'",
+        ),
+        ("warning", "workers[0].realms[2].name", f"devices: {wiring.NO_WATCH}"),
+        ("warning", "workers[0].components[1].extra.roles.frontend", "no role frontend of realm1 asks the authorizer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "place", "sentence"),
+    [
+        (
+            lambda worker: worker["components"][0]["extra"].update(guard={"deadlin": 3}),
+            "components[0].extra",
+            "unknown setting 'deadlin' under 'guard'",
+        ),
+        (
+            lambda worker: worker["components"][0]["extra"].update(store="nosuch.db"),
+            "components[0].extra",
+            "there is no store at nosuch.db",
+        ),
+        (
+            lambda worker: worker["components"][1].update(extra={"guard": {"deadline": 3}}),
+            "components[1].extra",
+            "setting 'guard' isn't what the component before this one has said: one Authenticator has one",
+        ),
+        (
+            lambda worker: worker["components"][1].update(extra={"connections": {}, "guard": {"deadlin": 1}}),
+            "components[1].extra",
+            "unknown setting",
+        ),
+        (
+            lambda worker: worker["transports"][0]["paths"]["ws-function"]["auth"]["ticket"].update(config={"a": 1}),
+            "transports[0].paths.ws-function.auth.ticket",
+            'a factory takes no "config" in this worker',
+        ),
+    ],
+)
+def test_a_wrong_setting(tmp_path: Path, spoil: Callable[[Config], object], place: str, sentence: str) -> None:
+    (found,) = [one for one in spoilt(tmp_path, lambda config: spoil(config["workers"][0])) if one[0] == "error"]
+    assert found[1] == f"workers[0].{place}"
+    assert found[2].startswith(sentence)
+
+
+def test_a_factory_without_a_component(tmp_path: Path) -> None:
+    """It would refuse everybody: its settings stand in a component of its worker, and in a proxy in ``config``."""
+
+    def spoil(config: Config) -> None:
+        (worker,) = config["workers"]
+        del worker["components"][:3]
+        ways = worker["transports"][0]["paths"]
+        ways.pop("ws")
+        ways["ws-function"]["auth"].pop("cryptosign")
+
+    found = [one for one in spoilt(tmp_path, spoil) if one[0] == "error"]
+    assert [(place, text[:57]) for _, place, text in found] == [
+        (f"{FUNCTION}.ticket", "no component of this Authenticator has brought settings i")
+    ]
+
+
+def test_what_a_module_may_do_to_us(tmp_path: Path) -> None:
+    """It prints, it warns, it exits: we say so, in one sentence, and nothing of it gets into the report."""
+    found = spoilt(tmp_path, lambda config: None, "print('{')\nimport sys\nsys.exit('no licence')\n")
+    assert found[0][:2] == ("error", "workers[0].components[0]")
+    assert found[0][2] == "authenticator.AuthenticatorSession can't be imported: SystemExit: no licence"
+
+
+def test_a_module_that_ends_the_process(tmp_path: Path) -> None:
+    (_, place, text), *_ = spoilt(tmp_path, lambda config: None, "import os\nos._exit(3)\n")
+    assert (place, text) == ("workers[0]", "it ends while its modules are loaded: exit code 3")
+
+
+def test_a_module_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trial, "PATIENCE", 0.5)
+    found = spoilt(tmp_path, lambda config: None, "import time\ntime.sleep(600)\n")
+    assert found[0] == ("warning", "workers[0]", "its modules weren't loaded after 0.5 seconds")
+
+
+def test_a_method_that_is_misspelt_is_asked_about(tmp_path: Path) -> None:
+    module = "Checks.tickets = Checks.ticket\n"
+    assert spoilt(tmp_path, lambda config: None, module) == [
+        ("warning", "workers[0].components[0].extra", "Checks has a method tickets(): is ticket() meant?")
+    ]
+
+
+# -- what stands in one place, and what in another
+
+
+@pytest.fixture(scope="module")
+def reports(lesson: Path) -> list[trial.Report]:
+    """What the workers of the lesson's node report."""
+    return [trial.report(lesson, worker) for worker in load(lesson / "config.json")["workers"]]
+
+
+def set_in(*path: Any, value: Any) -> Callable[[Any], None]:
+    """A change of a configuration."""
+
+    def change(config: Any) -> None:
+        *way, last = path
+        for step in way:
+            config = config[step]
+        config[last] = value
+
+    return change
+
+
+WORKER = ("workers", 0)
+TICKET = (*WORKER, "transports", 0, "paths", "ws", "auth", "ticket")
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "sentence"),
+    [
+        (
+            set_in(*TICKET, "authenticator", value="com.example.authenticate.tickets"),
+            f"{WS}.ticket.authenticator",
+            "no component registers com.example.authenticate.tickets: is com.example.authenticate.ticket meant?",
+        ),
+        (
+            set_in(*TICKET, "authenticator", value="com.example.authenticate.cryptosign"),
+            f"{WS}.ticket.authenticator",
+            "com.example.authenticate.cryptosign is for another method than ticket",
+        ),
+        (
+            set_in(*TICKET, "authenticator-realm", value="realm-aut"),
+            f"{WS}.ticket.authenticator-realm",
+            "there is no realm realm-aut: is realm-auth meant?",
+        ),
+        (
+            set_in(*TICKET, "authenticator-realm", value="devices"),
+            f"{WS}.ticket.authenticator-realm",
+            "com.example.authenticate.ticket is registered in realm-auth, not in devices",
+        ),
+        (
+            set_in(*TICKET, "authenticator_realm", value="realm-auth"),
+            f"{WS}.ticket.authenticator_realm",
+            "the router doesn't know 'authenticator_realm' here: is authenticator-realm meant?",
+        ),
+        (
+            set_in(*TICKET, "authenticator-role", value="authenticator"),
+            f"{WS}.ticket.authenticator-role",
+            "with a role, each client hangs here: leave it out in a router worker",
+        ),
+        (
+            set_in(*WORKER, "components", 0, "realm", value="realm-aut"),
+            "workers[0].components[0].realm",
+            "there is no realm realm-aut: is realm-auth meant?",
+        ),
+        (
+            set_in(*WORKER, "components", 0, "role", value="nobody"),
+            "workers[0].components[0].role",
+            "the realm realm-auth has no role nobody (there is authenticator)",
+        ),
+        (
+            set_in(*WORKER, "realms", 0, "roles", 0, "permissions", 0, "match", value="exact"),
+            "workers[0].components[0].role",
+            "the role authenticator may not register com.example.authenticate.ticket in realm-auth",
+        ),
+        (
+            set_in(*WORKER, "components", 2, "realm", value="realm-auth"),
+            "workers[0].components[2].realm",
+            "realm-auth is the authenticators' own: nobody is let in there",
+        ),
+        (
+            set_in(*WORKER, "realms", 2, "roles", 0, value=Section(name="device", authorizer="com.example.authorize")),
+            "workers[0].realms[2]",
+            "the role device asks com.example.authorize, and no `Sessions` in devices has rules for it",
+        ),
+    ],
+)
+def test_what_does_not_fit(
+    lesson: Path, reports: list[trial.Report], change: Callable[[Any], None], place: str, sentence: str
+) -> None:
+    config = load(lesson / "config.json")
+    change(config)
+    found = list(wiring.Wiring(config["workers"], reports).findings())
+    assert (place, sentence, "error") in [(one.place, one.text, one.severity) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "sentence"),
+    [
+        (
+            lambda worker: worker["transports"][0]["paths"]["ws"]["auth"]["ticket"].pop("authenticator-realm"),
+            f"{WS}.ticket",
+            "authenticator-realm is missing: the router asks in whichever realm the client names. The component is in "
+            "realm-auth",
+        ),
+        (
+            lambda worker: worker["components"][1].update(realm="devices"),
+            "workers[0].realms[1].name",
+            f"realm1: {wiring.NO_WATCH}",
+        ),
+        (
+            lambda worker: worker["components"][1].update(extra=Section(roles={"frontend": []})),
+            "workers[0].components[1].extra.roles.frontend",
+            "no role frontend of realm1 asks the authorizer",
+        ),
+        (
+            lambda worker: worker["realms"][1].update(name="realm2"),
+            "workers[0].components[0].extra.store",
+            "client1 is stored for the realm realm1, which isn't there: is realm2 meant?",
+        ),
+        (
+            lambda worker: worker["realms"][2]["roles"][0].update(name="gadget"),
+            "workers[0].components[0].extra.store",
+            "client01@example.com is stored for the role device, which devices doesn't have (there is gadget)",
+        ),
+    ],
+)
+def test_what_may_be_meant(
+    lesson: Path, reports: list[trial.Report], change: Callable[[Any], object], place: str, sentence: str
+) -> None:
+    config = load(lesson / "config.json")
+    change(config["workers"][0])
+    found = list(wiring.Wiring(config["workers"], reports).findings())
+    assert (place, sentence, "warning") in [(one.place, one.text, one.severity) for one in found]
+
+
+def test_nothing_does_not_fit(lesson: Path, reports: list[trial.Report]) -> None:
+    assert list(wiring.Wiring(load(lesson / "config.json")["workers"], reports).findings()) == []
+
+
+@pytest.fixture(scope="module")
+def scaled(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Section], list[trial.Report]]:
+    directory = copied(tmp_path_factory.mktemp("scaled"), "scaled.yaml")
+    workers = load(directory / "scaled.yaml")["workers"]
+    return workers, [trial.report(directory, worker) for worker in workers]
+
+
+@pytest.mark.parametrize(
+    ("role", "sentence"),
+    [
+        (None, "authenticator-role is missing, which a proxy needs"),
+        ("frontend", "the proxy has no route for the role frontend in realm-auth"),
+        ("authenticator", "the role authenticator may not call com.example.authenticate.ticket in realm-auth"),
+    ],
+)
+def test_who_asks_from_a_proxy(
+    scaled: tuple[list[Section], list[trial.Report]], role: str | None, sentence: str
+) -> None:
+    workers, reports = copy.deepcopy(scaled)
+    ticket = workers[4]["transports"][0]["paths"]["ws"]["auth"]["ticket"]
+    ticket.pop("authenticator-role")
+    if role:
+        ticket["authenticator-role"] = role
+    if role == "authenticator":
+        workers[4]["routes"]["realm-auth"]["authenticator"] = "authentication"
+    found = [one.text for one in wiring.Wiring(workers, reports).findings() if ".ws.auth.ticket" in one.place]
+    assert sentence in found
+
+
+def test_somebody_who_is_stored_for_the_authenticators_realm(tmp_path: Path) -> None:
+    directory = copied(tmp_path, "config.json")
+    with closing(connect(str(directory / "principals.db"))) as store:
+        for authid in "slip", "slip2":
+            writing.add(store, {"authid": authid, "realm": "realm-auth", "role": "authenticator"})
+    (found,) = check(directory)
+    assert found.severity == "warning"
+    assert found.text == "slip and 1 more is stored for realm-auth, the authenticators' own realm, and isn't let in"
+
+
+# -- at the command line
+
+
+FOUND = [Finding("workers[0].id", "this is wrong"), Finding("", "this may be meant", "warning")]
+
+
+@pytest.mark.parametrize(("found", "code"), [(FOUND, 1), (FOUND[1:], 0)])
+def test_the_command(lesson: Path, monkeypatch: pytest.MonkeyPatch, found: list[Finding], code: int) -> None:
+    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config: found)
+    result = command(lesson)
+    lines = ["config.json: workers[0].id: this is wrong", "config.json: warning: this may be meant"]
+    assert (result.exit_code, result.output.splitlines()) == (code, lines[-len(found) :])
+    result = command(lesson, "--json")
+    assert result.exit_code == code
+    assert [json.loads(line) for line in result.output.splitlines()] == [
+        {"file": "config.json", "place": one.place, "text": one.text, "severity": one.severity} for one in found
+    ]
+
+
+def test_an_error_stops_the_start(lesson: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config: FOUND)
+    monkeypatch.setattr(importlib.import_module("wampauth.cli.start"), "Node", None)  # the router isn't asked
+    result = CliRunner().invoke(cli.main, ["start", "--directory", str(lesson)])
+    assert (result.exit_code, result.output.splitlines()) == (
+        1,
+        [
+            "Starting the node ...",
+            "config.json: workers[0].id: this is wrong",
+            "config.json: warning: this may be meant",
+            "Error: The node isn't started: mend config.json first.",
+        ],
+    )
+
+
+def test_the_package_shows_what_others_use() -> None:
+    assert package.__all__ == ["Finding", "check"]
