@@ -31,4 +31,3 @@ AuthenticatorSession = authenticator.component  # "type": "dynamic" asks this co
 Sessions = authenticator.sessions  # ends live sessions: one component in each application realm
 create_ticket = authenticator.function("ticket")  # "type": "function" calls what this factory returns
 create_cryptosign = authenticator.function("cryptosign")
-Fallback = authenticator.fallback  # answers while no authenticator is there, where these have their own processes

@@ -17,7 +17,6 @@ from twisted.logger import Logger
 from wampauth import logs, names
 from wampauth.admission import Admissions, load_key
 from wampauth.checks import place
-from wampauth.fallback import fallback_of
 from wampauth.guard import METHODS, OWN_REALMS, Procedure, refuse_all
 from wampauth.service import Service
 from wampauth.sessions import sessions_of
@@ -35,13 +34,10 @@ class Authenticator:
 
     :ivar component: the class to name in a component of type ``class``, in the realm of the authenticators.
     :ivar sessions: the class to name in a component in each application realm; it ends live sessions.
-    :ivar fallback: the class to name in a component beside the router of the authenticators' realm, where these run in
-        processes of their own: it tells clients that authentication is unavailable while none of them is there.
     """
 
     component: type[Any]
     sessions: type[Any]
-    fallback: type[Any]
 
     def __init__(self, checks: Callable[[dict[str, Any]], object], *, prefix: str) -> None:
         """
@@ -61,7 +57,6 @@ class Authenticator:
         self._service: Service | None = None
         self.component = _component(self)
         self.sessions = sessions_of(self)
-        self.fallback = fallback_of(self.prefix)
 
     def function(self, method: str) -> Callable[[dict[str, Any], Any], Procedure]:
         """Make the factory that a transport of type ``function`` names under ``create``.

@@ -5,37 +5,44 @@ It runs in the realm of the authenticators, beside the router, and stands in for
 has it registered to the moment that somebody does.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import RegisterOptions, SessionDetails
+from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.logger import Logger
 
+from wampauth import names
 from wampauth.guard import METHODS, refuse_all
+from wampauth.settings import SettingsError
 
 
-def fallback_of(prefix: str) -> type[Any]:
-    """Make the component's class for the authenticators whose URIs begin with `prefix`."""
+class Fallback(ApplicationSession):
+    """Registers what is missing, in the way in which authenticators that take turns do, and gives it back.
 
-    class Fallback(RealmFallback):
-        _prefix = prefix
-
-    return Fallback
-
-
-class RealmFallback(ApplicationSession):
-    """Registers what is missing, in the way in which authenticators that take turns do, and gives it back."""
+    Its ``extra`` has the ``prefix`` of the authenticators' URIs.
+    """
 
     log = Logger()
-    _prefix: str
+
+    @staticmethod
+    def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
+        """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
+        try:
+            names.prefix(extra["prefix"])
+        except KeyError:
+            raise SettingsError("setting 'prefix' is missing: what do the authenticators' URIs begin with?") from None
+
+    def __init__(self, config: ComponentConfig) -> None:
+        super().__init__(config)
+        self._prefix = names.prefix((config.extra or {}).get("prefix"))
 
     async def onJoin(self, details: SessionDetails) -> None:
         self._procedures = [f"{self._prefix}authenticate.{method}" for method in METHODS]
         self._ids: dict[int, str] = {}  # registrations of our procedures
         self._ours: dict[str, Any] = {}  # what we stand in for
         await self.subscribe(self._somebody_came, "wamp.registration.on_register")
-        await self.subscribe(self._somebody_went, "wamp.registration.on_unregister")
         await self.subscribe(self._is_gone, "wamp.registration.on_delete")
         for procedure in self._procedures:
             await self._see_to(procedure)
@@ -65,9 +72,6 @@ class RealmFallback(ApplicationSession):
         if session != self._session_id and ours is not None:
             self._ours.pop(procedure)
             await ours.unregister()
-
-    async def _somebody_went(self, session: int, registration: int) -> None:
-        """Heard of each authenticator that leaves; the last one's registration is deleted after that."""
 
     async def _is_gone(self, session: int, registration: int) -> None:
         procedure = self._ids.pop(registration, None)

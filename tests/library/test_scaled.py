@@ -426,7 +426,7 @@ class Checks:
         return Principal(claim.authid, "realm1", "frontend", expires=time.time() + float(claim.ticket))
 
 authenticator = Authenticator(Checks, prefix="com.example.")
-AuthenticatorSession, Sessions, Fallback = authenticator.component, authenticator.sessions, authenticator.fallback
+AuthenticatorSession, Sessions = authenticator.component, authenticator.sessions
 """
 
 
