@@ -357,6 +357,14 @@ def test_what_does_not_fit(
             "workers[0].components[0].extra.store",
             "client01@example.com is stored for the role device, which devices doesn't have (there is gadget)",
         ),
+        (
+            lambda worker: worker["realms"][1]["roles"][1]["permissions"].append(
+                {"uri": "com.example.topic1.salaries", "allow": {"publish": True}}
+            ),
+            "workers[0].realms[1]",
+            "role 'frontend' in realm 'realm1', rule 'com.example.topic1': with match=prefix it may subscribe to what "
+            "others publish under 'com.example.topic1.salaries', too",
+        ),
     ],
 )
 def test_what_may_be_meant(

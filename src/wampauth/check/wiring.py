@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -21,6 +22,12 @@ NO_WATCH = "no `Sessions` watches this realm: who is revoked stays in it until i
 def load() -> Any:
     """The router's own reading of permissions, which takes its time to load."""
     return importlib.import_module("crossbar.router.role")
+
+
+def dangerous_rules(realm: Section, asked: dict[str, Any]) -> list[str]:
+    """What static rules of a realm give beyond what they say (``rules.py``, which loads the router's reading)."""
+    found: list[str] = importlib.import_module("wampauth.rules").dangerous_rules(realm, asked)
+    return found
 
 
 @dataclass
@@ -70,6 +77,7 @@ class Wiring:
                 yield from self._of_method(worker, f"workers[{number}].{place}", name, method)
         yield from self._of_realms()
         yield from self._of_roles()
+        yield from self._of_static_rules()
         yield from self._of_principals()
 
     # -- components
@@ -191,6 +199,18 @@ class Wiring:
                     if "authorizer" not in roles.get(name, ()):
                         text = f"no role {name} of {realm} asks the authorizer"
                         yield Finding(f"{one.place}.extra.roles.{name}", text, "warning")
+
+    def _of_static_rules(self) -> Iterator[Finding]:
+        """Rules that the router applies itself, and that give more than they say."""
+        for number, worker in enumerate(self._workers):
+            for index, realm in enumerate(_sections(worker.get("realms"))):
+                watching = [one for one in self._watching if one.realm == realm.get("name")]
+                asked = {name: one.config["extra"]["roles"][name] for one in watching for name in _rules(one)}
+                dangers: list[str] = []
+                with suppress(Exception):  # the router will say what is wrong with the rules
+                    dangers = dangerous_rules(realm, asked)
+                for danger in dangers:
+                    yield Finding(f"workers[{number}].realms[{index}]", danger, "warning")
 
     def _of_principals(self) -> Iterator[Finding]:
         if not self._realms:

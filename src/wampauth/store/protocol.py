@@ -24,7 +24,7 @@ class Store(Protocol):
     """What an author writes. Each method may be a coroutine function, return a Deferred, or answer at once.
 
     A store may also have ``start()``, which is begun at the first question and awaited by each; it has 30 seconds, and
-    is tried again after a failure. And ``stop()``, which is called at the end of the process if it was started; it has 3.
+    is tried again after a failure. ``stop()`` is called at the end of the process if it was started; it has 3 seconds.
     Whatever a method raises, but for ``Refused``, means that the store is away: a client is told to try again.
     """
 
