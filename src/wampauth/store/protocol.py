@@ -23,8 +23,8 @@ LONGEST_STOP = 3.0  # seconds
 class Store(Protocol):
     """What an author writes. Each method may be a coroutine function, return a Deferred, or answer at once.
 
-    A store may also have ``start()``, which is begun at the first question and awaited by each; it has 30 seconds, and is
-    tried again after a failure. And ``stop()``, which is called at the end of the process if it was started, and has 3.
+    A store may also have ``start()``, which is begun at the first question and awaited by each; it has 30 seconds, and
+    is tried again after a failure. ``stop()`` is called at the end of the process if it was started; it has 3 seconds.
     Whatever a method raises, but for ``Refused``, means that the store is away: a client is told to try again.
     """
 
