@@ -5,7 +5,9 @@
 """
 
 import importlib
+import secrets
 import socket
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from wampauth.testing.node import Node, NodeError
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from wampauth.testing.attempt import login
     from wampauth.testing.contract import StoreContract
 
+PORTS = range(20_000, 32_000)
 LATER = {"StoreContract": "wampauth.testing.contract", "login": "wampauth.testing.attempt"}
 __all__ = [
     "ABORT",
@@ -78,7 +81,10 @@ def __getattr__(name: str) -> Any:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that nobody uses just now: one of those that systems don't hand out to clients,
+    of which one could have it before a node does."""
+    while True:
+        port = PORTS.start + secrets.randbelow(len(PORTS))
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,6 +1,7 @@
 """Who gets in at ACME, and who has to go? Against a real node, with nothing but what ``wampauth`` offers."""
 
 import hashlib
+import itertools
 import json
 import os
 import secrets
@@ -34,6 +35,9 @@ WIRINGS = {"dynamic": "ws", "function": "ws-function"}
 PASS_KEY = secrets.token_bytes(32)
 AWAY, BACK = "the store is away", "the store is back"  # in the log
 WIRE: list[str] = []  # all that the node has sent us
+
+
+ADDRESSES = itertools.count(100)
 
 
 class Client(RawClient):
@@ -114,6 +118,11 @@ def log() -> str:
 
 def audit(name: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (FOLDER / name).read_text().splitlines()]
+
+
+def fresh_address() -> tuple[str, int]:
+    """To come from where nobody was refused: the audit counts the refusals of an address that has had many."""
+    return f"127.0.0.{next(ADDRESSES)}", 0
 
 
 @pytest.fixture(params=WIRINGS)
@@ -204,10 +213,10 @@ def test_what_no_client_library_would_say(at_staff: str) -> None:
 
 def test_staff_who_is_suspended(at_staff: str, path: str, staff: Staff) -> None:
     """``start`` has read who that is. The client isn't told why it was refused, and the audit is."""
-    before = len(audit("staff.jsonl"))
-    with Client(at_staff) as client:
+    before = len(audit("staff.attempts.jsonl"))
+    with Client(at_staff, source_address=fresh_address()) as client:
         assert refused(client.login_ticket("mallory", staff.add_ticket("mallory"))) == "org.acme.invalid_ticket"
-    (record,) = audit("staff.jsonl")[before:]
+    (record,) = audit("staff.attempts.jsonl")[before:]
     assert (record["outcome"], record["reason"], record["credential"]) == ("refused", "suspended", "ticket-of-mallory")
     staff.remove("ticket-of-mallory")
 
@@ -277,9 +286,9 @@ def test_guests_until_their_time_is_up(at_guests: str, path: str, contractor: Si
 def test_guests_with_something_wrong(at_guests: str, path: str, contractor: SigningKey) -> None:
     somebody = f"somebody.{path}"
     for authid, ticket in (somebody, new_pass("somebody-else", 60)), (f"late.{path}", new_pass(f"late.{path}", -1)):
-        with Client(at_guests) as client:
+        with Client(at_guests, source_address=fresh_address()) as client:
             assert refused(client.login_ticket(authid, ticket, "lobby")) == "org.acme.guests.invalid_ticket"
-    assert audit("guests.jsonl")[-1]["reason"] == "expired"
+    assert audit("guests.attempts.jsonl")[-1]["reason"] == "expired"
     for key, realm in (SigningKey.generate(), None), (contractor, "lobby"):
         with Client(at_guests) as client:
             assert refused(client.login_key(key, realm)) == "org.acme.guests.no_such_user"
