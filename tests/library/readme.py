@@ -27,7 +27,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -42,6 +41,7 @@ from pathlib import Path
 
 from wampauth.probe.catalogue import ROWS
 from wampauth.probe.report import FALLS
+from wampauth.testing import free_port
 
 HERE = Path(__file__).parents[2]
 PAGES = ("README.md", *sorted(f"docs/{page.name}" for page in (HERE / "docs").glob("*.md")))
@@ -165,7 +165,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {"8080": _free_port(), "8443": _free_port()}
+        self._ports = {"8080": str(free_port()), "8443": str(free_port())}
         self._state = folder / ".state"  # the variables that commands have exported
         self._environment = environment(folder)
         self._background: list[subprocess.Popen[str]] = []
@@ -256,12 +256,6 @@ class Shell:
         """End all that still runs."""
         while self._background:
             self.stop()
-
-
-def _free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
 
 
 @cache

@@ -81,7 +81,8 @@ def test_what_it_says_is_followed(tmp_path: Path, run: Run) -> None:
         done(run(folder, "wampauth revoke alice --yes"))
         for client in first, second:
             assert client.receive()[::2] == [GOODBYE, "org.acme.revoked"]
-        assert third.login_ticket("alice", secret, "office")[::2] == [ABORT, "org.acme.invalid_ticket"]
+    with RawClient(url) as back:
+        assert back.login_ticket("alice", secret, "office")[::2] == [ABORT, "org.acme.invalid_ticket"]
     node.send_signal(signal.SIGTERM)
     node.communicate(timeout=PATIENCE)
     done(run(folder, "git init -q"))

@@ -269,7 +269,10 @@ def show(way: str, serializer: str, node: Bundle, key: SigningKey, times: int) -
     extra = {"pubkey": pubkey(key), "channel_binding": "tls-unique" if way == "wss" else None}
     said = encode(serializer, [HELLO, "devices", {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": extra}])
     client = connect_to(node, serializer)
-    for _ in range(times):
+    for number in range(times):
+        if number and number % 5 == 0:  # a connection makes no more attempts
+            client.close()
+            client = connect_to(node, serializer)
         try:
             client.send_raw(said)
             yield client.receive()
