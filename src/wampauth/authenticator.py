@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from wampauth import logs, names
 from wampauth.admission import Admissions, load_key
 from wampauth.checks import place
-from wampauth.guard import METHODS, OWN_REALMS, Procedure, refuse_all
+from wampauth.guard import METHODS, OWN_REALMS
+from wampauth.refusals import Procedure, refuse_all
 from wampauth.service import Service
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split

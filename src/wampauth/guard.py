@@ -2,105 +2,49 @@
 
 Before: is the claim well-formed, may this address still try, and is the transport safe enough? Around: a deadline, and
 a net under every exception. Behind: is the answer one that the router can work with, and does it keep to the claim
-(``checks.py``)? Then one audit record; a yes is given at once, a no at a fixed time and in the one way that we say no.
+(``checks.py``)? Then one audit record (``reports.py``); a yes is given at once, a no at a fixed time and in the one way
+that we say no (``refusals.py``).
 The guard knows neither how tickets and keys are checked nor where they lie.
 """
 
-import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 from autobahn.wamp.exception import ApplicationError
-from twisted.internet.defer import Deferred, fail, maybeDeferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
 from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
-from wampauth.claims import Claim, Origin, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, Principal, Refused, TicketClaim
 from wampauth.places import Places
+from wampauth.refusals import (
+    NO,
+    Admitted,
+    Procedure,
+    Refusal,
+    malformed,
+    require_safe_transport,
+    throttled,
+    too_much,
+    unavailable,
+)
+from wampauth.reports import Attempt, Reports
 from wampauth.settings import Settings
-from wampauth.throttle import Throttle, counted_address
+from wampauth.throttle import Throttle
 
 METHODS = ("ticket", "cryptosign")
 MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood beyond that is told to come back
 MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
-MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
-SUMMARY = 60.0  # seconds between two log lines that count what was refused
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
-
-# What a refused client is told, whatever the cause. The true reason is for the audit.
-NO = {
-    "ticket": ("invalid_ticket", "could not authenticate session - invalid ticket for principal {0.authid}"),
-    "cryptosign": ("no_such_user", "no principal with matching public key 0x{0.pubkey}"),
-}
-
-Admitted = dict[str, Any]  # what the router is told
-Procedure = Callable[[Any, Any, Any], "Deferred[Admitted]"]
-
-
-class Refusal(Exception):
-    """A "no" worked out: how the audit calls it and why, and what the client gets to see."""
-
-    at_once = False  # it is given without a delay, and leaves nothing waiting
-
-    def __init__(self, outcome: str, reason: str, error: str, text: str, **audited: str | None) -> None:
-        """:param error: the last part of the URI; the authenticator's prefix comes before it."""
-        super().__init__(reason)
-        self.outcome, self.reason, self.error, self.text, self.audited = outcome, reason, error, text, audited
-
-
-def malformed(rule: str) -> Refusal:
-    """No client library would send this; `rule` says what was expected."""
-    return Refusal("malformed", rule, "malformed", rule)
-
-
-def throttled(wait: float) -> Refusal:
-    """Too many failures; there is a token again in `wait` seconds."""
-    text = f"too many failed attempts - try again in {int(wait) + 1} seconds"
-    return Refusal("throttled", "out of tokens", "too_many_attempts", text)
-
-
-def unavailable(reason: str) -> Refusal:
-    """Our fault. The client gets a reference that log and audit have too, and nothing else of the `reason`."""
-    reference = secrets.token_hex(4)
-    text = f"authentication is unavailable - try again later (reference {reference})"
-    return Refusal("unavailable", reason, "unavailable", text, reference=reference)
-
-
-def too_much(no: Refusal) -> Refusal:
-    """What is too much must not leave anything waiting."""
-    no.at_once = True
-    return no
-
-
-@dataclass(slots=True)
-class Attempt:
-    """One login on its way through the guard."""
-
-    method: str
-    started: float  # seconds on the clock
-    origin: Origin
-    claim: Claim | None = None  # once it is known to be well-formed
-    is_paid: bool = False  # a token was taken for it
-    place: Places | None = None  # where it has one
-
-    @property
-    def address(self) -> str:
-        """What it counts for."""
-        return counted_address(self.origin.address)
 
 
 class Guard:
     """Wraps checks. One guard serves all methods and both wirings of a process: its counts are the only ones."""
-
-    log = Logger()
 
     def __init__(self, clock: Any, settings: Settings, audit: Audit, prefix: str, admissions: Admissions) -> None:
         """
@@ -110,17 +54,14 @@ class Guard:
         """
         self._clock = clock
         self._settings = settings
-        self._audit = audit
         self._prefix = prefix
         self._admissions = admissions
+        self._reports = Reports(clock, audit)
         self._throttle = Throttle(clock, settings)
         self._connections = connections.of(clock)
         self._trying: set[str] = set()  # connections with an attempt that is underway
         self._underway = Places(MAX_UNDERWAY)
         self._waiting = Places(MAX_WAITING)
-        self._refusals = 0  # since the last summary
-        self._faults = 0  # our own, since then
-        self._counting = False  # a summary is due
 
     def wrap(self, method: str, check: AnyCheck) -> Procedure:
         """Make the procedure that the router calls, ``authenticate(realm, authid, details)``, out of `check`.
@@ -141,7 +82,7 @@ class Guard:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
         connection = attempt.origin.connection
         if no := self._excess(connection):
-            self._report(attempt, no)
+            self._reports.refused(attempt, no)
             if connection not in self._trying:
                 self._connections.refused(connection)
             raise self._error(no)
@@ -151,7 +92,7 @@ class Guard:
         except Refusal as no:
             if attempt.claim and attempt.is_paid and no.outcome == "unavailable":  # our fault costs the client nothing
                 self._throttle.undo(claims.subject(attempt.claim), attempt.origin.address)
-            self._report(attempt, no)
+            self._reports.refused(attempt, no)
             await self._until_it_is_time(attempt, no)
             self._connections.refused(connection)
             raise self._error(no) from None
@@ -175,7 +116,8 @@ class Guard:
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             keep_out(OWN_REALMS, principal)
             self._connections.admitted(principal.realm)
-            self._record(attempt, "accepted" if attempt.method == "ticket" else "challenged", **_known(principal))
+            outcome = "accepted" if attempt.method == "ticket" else "challenged"
+            self._reports.record(attempt, outcome, **_known(principal))
             self._give_back(attempt, claim)
             return self._told(principal)
         except Refusal:
@@ -239,12 +181,8 @@ class Guard:
         return outcome
 
     def _warn_of(self, check: AnyCheck, seconds: float) -> None:
-        """Tell of a check that computes, or waits, where everybody else has to wait with it."""
         if seconds > LONGEST_HOLD:
-            self._begin_counting()
-            name = getattr(check, "__qualname__", type(check).__name__)
-            text = "{name} kept the reactor for {ms:.0f} ms: what takes long belongs into a thread (deferToThread)"
-            self._fault(text, name=name, ms=seconds * 1000)
+            self._reports.held(getattr(check, "__qualname__", type(check).__name__), seconds)
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
         """Wait for the moment of a no: how long a check took must not tell why it failed."""
@@ -259,75 +197,6 @@ class Guard:
 
     def _error(self, no: Refusal) -> ApplicationError:
         return ApplicationError(self._prefix + no.error, no.text)
-
-    def _report(self, attempt: Attempt, no: Refusal) -> None:
-        """Tell the audit of each refusal, and the log of the first few that are our fault."""
-        self._begin_counting()
-        self._refusals += 1
-        if no.outcome == "unavailable":
-            self._fault("authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited)
-        try:
-            self._record(attempt, no.outcome, reason=no.reason, **no.audited)
-        except Exception as error:
-            self._fault("the audit can't be written: {error}", error=error)
-
-    def _begin_counting(self) -> None:
-        if not self._counting:
-            self._counting = True
-            self._clock.callLater(SUMMARY, self._summarise)
-
-    def _fault(self, text: str, **values: Any) -> None:
-        self._faults += 1
-        if self._faults <= MAX_FAULTS:
-            self.log.error(text, **values)
-
-    def _summarise(self) -> None:
-        """A flood of refusals is one line in the log, and for each address one in the audit."""
-        try:
-            self._audit.summarise()
-        except Exception as error:
-            self._fault("the audit can't be written: {error}", error=error)
-        if self._refusals:
-            self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
-        self._refusals = self._faults = 0
-        self._counting = False
-
-    def _record(self, attempt: Attempt, outcome: str, **more: str | None) -> None:
-        self._audit.record(
-            outcome,
-            method=attempt.method,
-            claimed=claims.subject(attempt.claim) if attempt.claim else None,
-            peer=attempt.origin.address,
-            session=attempt.origin.session,
-            duration=round(self._clock.seconds() - attempt.started, 4),
-            **more,
-        )
-
-
-def refuse_all(prefix: str) -> Procedure:
-    """The procedure of an authenticator that can't work: the client is told to come back, and the log has said why."""
-
-    def authenticate(realm: Any, authid: Any, details: Any) -> "Deferred[Admitted]":
-        return fail(ApplicationError(prefix + "unavailable", "authentication is unavailable - try again later"))
-
-    return authenticate
-
-
-def require_safe_transport(settings: Settings, method: str, origin: Origin) -> None:
-    """Where the settings ask for it: no secret in clear, and no signature that a man in the middle could pass on.
-
-    :raises Refusal: that tells an honest client what to change.
-    """
-    if settings.plain_from and origin.locality in settings.plain_from:
-        return
-    if settings.require_tls and not origin.is_secure:
-        text = "this transport needs TLS - connect with wss://, and replace a ticket that has been sent in clear"
-        raise Refusal("refused", "no TLS", "tls_required", text)
-    if settings.require_channel_binding and method == "cryptosign" and origin.channel_binding is None:
-        text = (
-            "this transport needs channel binding - set channel_binding to tls-unique, and sign the challenge with it"
-        )
-        raise Refusal("refused", "no channel binding", "channel_binding_required", text)
 
 
 def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int) -> Claim:

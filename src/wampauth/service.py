@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 
 from wampauth.admission import Admissions
 from wampauth.audit import Audit, open_audit
-from wampauth.guard import METHODS, Guard, Procedure
+from wampauth.guard import METHODS, Guard
+from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
 
 START_TIMEOUT = 30.0  # seconds

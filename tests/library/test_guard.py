@@ -924,7 +924,7 @@ FAILURES = pytest.mark.parametrize(
 @FAILURES
 def test_nobody_gets_in_unrecorded(guarded: MakeGuarded, error: Exception, logged: list[str]) -> None:
     guard = guarded()
-    guard.guard._audit = Full(error)  # type: ignore[assignment]
+    guard.guard._reports._audit = Full(error)  # type: ignore[assignment]
     attempt = guard.attempt(Check())
     guard.clock.advance(DELAY)
     assert attempt.uri == "com.example.unavailable"
@@ -936,7 +936,7 @@ def test_a_refusal_that_cannot_be_recorded_looks_like_any_other(
     guarded: MakeGuarded, error: Exception, logged: list[str]
 ) -> None:
     guard = guarded()
-    guard.guard._audit = Full(error)  # type: ignore[assignment]
+    guard.guard._reports._audit = Full(error)  # type: ignore[assignment]
     attempt = guard.attempt(Check(Refused("no such credential")))
     guard.clock.advance(DELAY)
     assert (attempt.no, attempt.after) == (REFUSED["ticket"], DELAY)
@@ -947,7 +947,7 @@ def test_a_full_disk_is_some_lines_in_the_log_and_not_one_for_each_refusal(
     guarded: MakeGuarded, logged: list[str]
 ) -> None:
     guard = guarded()
-    guard.guard._audit = Full(OSError(28, "No space left on device"))  # type: ignore[assignment]
+    guard.guard._reports._audit = Full(OSError(28, "No space left on device"))  # type: ignore[assignment]
     for _ in range(500):
         guard.attempt(Check(Refused("no such credential")))
     guard.clock.advance(SUMMARY)

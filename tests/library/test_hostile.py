@@ -54,10 +54,10 @@ STORED = ticket_digest(TICKETS["alice"])
 # The lesson's authenticator, with a principal whose check takes for ever, and a summary every second.
 STALLING = """
 from twisted.internet.defer import Deferred
-from wampauth import guard
+from wampauth import reports
 from authenticator import AuthenticatorSession, Checks, Sessions, create_cryptosign, create_ticket
 
-check_ticket, guard.SUMMARY = Checks.ticket, 1.0
+check_ticket, reports.SUMMARY = Checks.ticket, 1.0
 
 async def stall(self, claim):
     return await (Deferred() if claim.authid == "sloth" else check_ticket(self, claim))

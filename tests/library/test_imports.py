@@ -19,7 +19,7 @@ FLOORS = [
     {"check"},
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "fallback"},
-    {"guard", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
+    {"guard", "reports", "refusals", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig"},
     {"claims", "names", "keys", "forwarded", "places", "records", "logs", "worker"},
 ]

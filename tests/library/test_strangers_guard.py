@@ -42,10 +42,10 @@ GOOD = ("good", "ticket-of-good")
 
 # The lesson's authenticator, in quicker motion.
 BOUNDED = f"""
-from wampauth import guard, logs
+from wampauth import guard, logs, reports
 from authenticator import AuthenticatorSession, Checks, Sessions, create_cryptosign, create_ticket
 
-guard.SUMMARY = logs.PERIOD = {PERIOD}
+reports.SUMMARY = logs.PERIOD = {PERIOD}
 guard.MAX_UNDERWAY = {PLACES}
 """
 

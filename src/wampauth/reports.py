@@ -1,0 +1,100 @@
+"""Who is told of an attempt to log in? The audit of each one, and the log of the first few that failed through us; a
+flood of refusals is one line in the log, and for each address one in the audit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from twisted.logger import Logger
+
+from wampauth import claims
+from wampauth.audit import Audit
+from wampauth.claims import Claim, Origin
+from wampauth.places import Places
+from wampauth.refusals import Refusal
+from wampauth.throttle import counted_address
+
+MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
+SUMMARY = 60.0  # seconds between two log lines that count what was refused
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One login on its way through the guard."""
+
+    method: str
+    started: float  # seconds on the clock
+    origin: Origin
+    claim: Claim | None = None  # once it is known to be well-formed
+    is_paid: bool = False  # a token was taken for it
+    place: Places | None = None  # where it has one
+
+    @property
+    def address(self) -> str:
+        """What it counts for."""
+        return counted_address(self.origin.address)
+
+
+class Reports:
+    """Tells audit and log."""
+
+    log = Logger()
+
+    def __init__(self, clock: Any, audit: Audit) -> None:
+        """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
+        self._clock = clock
+        self._audit = audit
+        self._refusals = 0  # since the last summary
+        self._faults = 0  # our own, since then
+        self._counting = False  # a summary is due
+
+    def record(self, attempt: Attempt, outcome: str, **more: str | None) -> None:
+        """Tell the audit.
+
+        :raises OSError: if it can't be written.
+        """
+        self._audit.record(
+            outcome,
+            method=attempt.method,
+            claimed=claims.subject(attempt.claim) if attempt.claim else None,
+            peer=attempt.origin.address,
+            session=attempt.origin.session,
+            duration=round(self._clock.seconds() - attempt.started, 4),
+            **more,
+        )
+
+    def refused(self, attempt: Attempt, no: Refusal) -> None:
+        """Tell the audit of a refusal, and the log if it is our fault."""
+        self._begin_counting()
+        self._refusals += 1
+        if no.outcome == "unavailable":
+            self._fault("authentication unavailable, reference {reference}: {reason}", reason=no.reason, **no.audited)
+        try:
+            self.record(attempt, no.outcome, reason=no.reason, **no.audited)
+        except Exception as error:
+            self._fault("the audit can't be written: {error}", error=error)
+
+    def held(self, name: str, seconds: float) -> None:
+        """Tell the log of a check that computes, or waits, where everybody else has to wait with it."""
+        self._begin_counting()
+        text = "{name} kept the reactor for {ms:.0f} ms: what takes long belongs into a thread (deferToThread)"
+        self._fault(text, name=name, ms=seconds * 1000)
+
+    def _begin_counting(self) -> None:
+        if not self._counting:
+            self._counting = True
+            self._clock.callLater(SUMMARY, self._summarise)
+
+    def _fault(self, text: str, **values: Any) -> None:
+        self._faults += 1
+        if self._faults <= MAX_FAULTS:
+            self.log.error(text, **values)
+
+    def _summarise(self) -> None:
+        try:
+            self._audit.summarise()
+        except Exception as error:
+            self._fault("the audit can't be written: {error}", error=error)
+        if self._refusals:
+            self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
+        self._refusals = self._faults = 0
+        self._counting = False
