@@ -11,7 +11,8 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from wampauth.connections import LINGER, TICK, Connections, Limits
+from wampauth.connections import LINGER, TICK, Connections
+from wampauth.connections.limits import Limits
 from wampauth.settings import SettingsError
 
 REALM = "realm1"

@@ -1,0 +1,201 @@
+"""Who may keep a connection without having joined?
+
+The router lets anybody connect, and wait. Here, once in each process, we look at all connections that it has accepted,
+four times a second, and close those of strangers: who takes too long, who are too many, and who were refused or have
+left. Whose session a connection carries is known by its peer, as ``wamp.session.on_join`` tells it. So each realm that
+clients can join must have a ``Sessions`` component in the process; in one that hears of another realm, or of sessions
+that proxies bring, nothing is closed.
+"""
+
+import functools
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from wampauth.connections.known import Connection, Known
+from wampauth.connections.limits import Limits
+from wampauth.connections.surplus import surplus
+from wampauth.settings import SettingsError
+from wampauth.throttle import counted_address
+
+TICK = 0.25  # seconds between two looks
+LINGER = 0.5  # seconds that who was refused, or has left, may take to hang up
+SUMMARY = 60.0  # seconds between two log lines that count what was closed
+DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
+UNWATCHED = (
+    "clients join {realm}, which has no Sessions component in this process: connections of strangers aren't bounded. "
+    "Give each realm that clients can join one"
+)
+CLOSED = (
+    "{count} connections that hadn't joined were closed in {seconds:g} s. If they weren't strangers: each realm that "
+    "clients can join needs a Sessions component"
+)
+
+
+class Connections:
+    """All connections that this process has accepted."""
+
+    log = Logger()
+
+    def __init__(self, clock: Any) -> None:
+        """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock`` that has connections, or none."""
+        self._clock = clock
+        self._limits: Limits | None = None
+        self._fronts: frozenset[str] = frozenset()
+        self._known = Known(clock)
+        self._sessions: dict[int, list[Connection]] = {}
+        self._realms: list[str] = []  # that are watched
+        self._reached: set[str] = set()  # realms that clients join
+        self._behind_proxies = False
+        self._closed = 0  # since the last summary
+        self._summary: Any = None
+        self._ticking = LoopingCall(self._tick)
+        self._ticking.clock = clock
+
+    def configure(self, section: Any, fronts: Collection[str] = ()) -> None:
+        """Take the settings from a component's ``extra``; None: it has no such section.
+
+        :param fronts: addresses of proxies before us, for which no number per address holds.
+        :raises SettingsError: if they are wrong, or differ from what another component has said.
+        """
+        self._fronts |= {counted_address(front) for front in fronts}
+        if section is None:
+            return
+        limits = Limits.from_config(section)
+        if self._limits not in (None, limits):
+            raise SettingsError(DIFFERENT)
+        self._limits = limits
+
+    # -- what the components and the guard tell
+
+    def watch(self, realm: str) -> None:
+        """From now on, :meth:`joined` and :meth:`left` hear of all sessions of `realm`."""
+        self._realms.append(realm)
+        if self.limits.watch and not self._ticking.running:
+            self._ticking.start(TICK, now=False)
+
+    def unwatch(self, realm: str) -> None:
+        """Nobody will tell any more."""
+        if realm in self._realms:
+            self._realms.remove(realm)
+        if not self._realms and self._ticking.running:
+            self._ticking.stop()
+
+    def admitted(self, realm: str) -> None:
+        """A client may join `realm`."""
+        if realm not in self._reached and self._ticking.running:
+            self._reached.add(realm)
+            if realm not in self._realms:
+                self.log.error(UNWATCHED, realm=realm)
+
+    def may_try(self, connection: str) -> bool:
+        """Whether one more attempt to log in may be made on a connection; if not, it is closed.
+
+        :param connection: as ``Origin.connection`` names it.
+        """
+        if not self._ticking.running:
+            return True
+        found = self._known.named(connection)
+        found.attempts += 1
+        found.due = None
+        if found.attempts <= self.limits.attempts and not found.has_left:
+            return True
+        self._cut(connection, found)
+        return False
+
+    def refused(self, connection: str) -> None:
+        """An attempt was refused: close the connection, unless another one follows soon."""
+        if self._ticking.running:
+            self._known.named(connection).due = self._clock.seconds() + LINGER
+
+    def joined(self, session: int, details: Mapping[str, Any]) -> bool:
+        """A session has joined. False: over a connection that has carried one before, and that is closed now.
+
+        :param details: of the session, as ``wamp.session.on_join`` tells them. The router tells while it is sending
+            WELCOME, by which we know the connection where its peer has no address.
+        """
+        peer = str((details.get("transport") or {}).get("peer") or "")
+        if str(details.get("authmethod")).endswith("-proxy"):
+            self._behind_proxies = True  # whose connections have other peers
+            return True
+        if peer.startswith("tcp"):
+            connections = [self._known.named(peer)]
+        elif peer.startswith("unix"):
+            connections = self._known.being_welcomed()
+        else:
+            return True  # a component of this process
+        self._known.forget(session)
+        self._sessions[session] = connections
+        comes_back = len(connections) == 1 and connections[0].has_left
+        for connection in connections:
+            connection.sessions.add(session)
+            connection.due = None
+        if comes_back:
+            self._cut(peer, connections[0])
+        return not comes_back
+
+    def left(self, session: int) -> None:
+        """A session has left. Its client may hang up; else we do."""
+        connections = self._sessions.pop(session, [])
+        for connection in connections:
+            connection.sessions.discard(session)
+            if len(connections) == 1:
+                connection.has_left = True
+                connection.due = self._clock.seconds() + LINGER
+
+    # -- what we see
+
+    @property
+    def limits(self) -> Limits:
+        """The settings that hold."""
+        return self._limits or Limits()
+
+    def _tick(self) -> None:
+        self._known.look(self.limits.login_grace + TICK)
+        if self._behind_proxies or not self._reached <= {*self._realms}:
+            return
+        now, known = self._clock.seconds(), [*self._known]
+        for connection in known:
+            if connection.due is not None and connection.due <= now:
+                self._hang_up(connection)
+        for connection in surplus(known, self.limits, self._fronts, now):
+            self._abort(connection)
+
+    # -- how it is closed
+
+    def _hang_up(self, connection: Connection) -> None:
+        """Let what was written reach the client, but don't wait for it long."""
+        if connection.is_closing:
+            self._abort(connection)
+        else:
+            connection.is_closing = True
+            connection.transport.loseConnection()
+
+    def _cut(self, name: str, connection: Connection) -> None:
+        """Close a connection of which nothing more shall be heard."""
+        if connection.transport is None and name.startswith("tcp"):
+            self._known.find(name)
+        if connection.transport is not None and not connection.is_closing:
+            connection.is_closing = True
+            connection.due = self._clock.seconds()
+            connection.transport.abortConnection()
+
+    def _abort(self, connection: Connection) -> None:
+        connection.transport.abortConnection()
+        if not connection.is_closing:
+            connection.is_closing = True
+            self._closed += 1
+        if self._summary is None and self._closed:
+            self._summary = self._clock.callLater(SUMMARY, self._summarise)
+
+    def _summarise(self) -> None:
+        self.log.error(CLOSED, count=self._closed, seconds=SUMMARY)
+        self._closed, self._summary = 0, None
+
+
+@functools.cache
+def of(clock: Any) -> Connections:
+    """Those of the process whose reactor `clock` is; there is one for all who ask."""
+    return Connections(clock)
