@@ -22,7 +22,7 @@ from hypothesis import settings
 from nacl.signing import SigningKey
 
 from wampauth import cli
-from wampauth.store import chosen_verifier, connect, create, writing
+from wampauth.store import chosen_verifier, connect, create, moving
 from wampauth.testing import Node
 from wampauth.testing import free_port as free_port
 
@@ -158,7 +158,7 @@ class Bundle:
         )
         create(str(self.store))
         with closing(connect(str(self.store))) as store:
-            writing.load(store, [_line(*principal) for principal in demo])
+            moving.load(store, [_line(*principal) for principal in demo])
 
     def device_key_file(self) -> Path:
         """The device's private key, as a file for client.py."""

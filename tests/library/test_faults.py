@@ -20,7 +20,7 @@ from conftest import CHOSEN, HERE, Bundle, MakeBundle, size_limit
 from nacl.signing import SigningKey
 
 from wampauth import cli
-from wampauth.store import connect, create, principals, writing
+from wampauth.store import connect, create, principals, showing
 from wampauth.testing.wamp import ABORT, AUTHENTICATE, CALL, CHALLENGE, RESULT, WELCOME, Message, RawClient, pubkey
 
 PATIENCE = 20.0  # seconds
@@ -66,7 +66,7 @@ def dump(path: Path) -> list[str]:
 
 def authids(path: Path) -> list[str]:
     with opened(path) as store:
-        return [principal["authid"] for principal in writing.principals(store)]
+        return [principal["authid"] for principal in showing.principals(store)]
 
 
 def refused(result: Result, sentence: str) -> bool:
@@ -254,7 +254,7 @@ def lines():
         yield json.dumps({"authid": f"p{number}", "realm": "realm1", "role": "r"}).encode()
     print("nearly done", flush=True)
     sys.stdin.readline()
-writing.load(connect(sys.argv[1]), lines())
+moving.load(connect(sys.argv[1]), lines())
 """
 
 

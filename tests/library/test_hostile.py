@@ -23,7 +23,7 @@ from conftest import Bundle, MakeBundle
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 
-from wampauth.store import chosen_verifier, connect, ticket_digest, writing
+from wampauth.store import chosen_verifier, connect, moving, ticket_digest, writing
 from wampauth.testing.wamp import (
     ABORT,
     AUTHENTICATE,
@@ -107,7 +107,7 @@ def nodes(make_bundle: MakeBundle) -> Iterator[dict[str, Bundle]]:
         stalling(bundle)
         with closing(connect(str(bundle.store))) as store:
             writing.remove(store, "client1")  # with a chosen ticket in the store, hundreds of wrong ones would
-            writing.load(store, principals())  # have to queue for their Argon2id checks
+            moving.load(store, principals())  # have to queue for their Argon2id checks
     with ThreadPoolExecutor() as pool:
         running = list(pool.map(Bundle.start, bundles.values()))
     yield bundles
@@ -737,7 +737,7 @@ def test_a_revoked_key_does_not_come_back_with_its_old_signature(node: Bundle, d
     carol = SigningKey.generate()
     entry = record("carol-" + door, "devices", "device", {"kind": "key", "verifier": pubkey(carol)})
     with closing(connect(str(node.store))) as store, RawClient(f"ws://127.0.0.1:{node.port}/{door}") as client:
-        writing.load(store, [entry])
+        moving.load(store, [entry])
         challenge = client.hello(None, "cryptosign", None, {"pubkey": pubkey(carol)})
         assert client.authenticate(sign(carol, challenge))[0] == WELCOME
         writing.revoke(store, "carol-" + door)
@@ -842,7 +842,7 @@ def test_the_cause_of_a_refusal_cannot_be_told_from_the_time_it_takes(node: Bund
     """Not even a principal with a chosen ticket, which costs an Argon2id check, from one without, or from nobody."""
     with closing(connect(str(node.store))) as store:
         credential = {"kind": "chosen", "verifier": chosen_verifier("chosen-by-a-person")}
-        writing.load(store, [record("person", "realm1", "frontend", credential)])
+        moving.load(store, [record("person", "realm1", "frontend", credential)])
     causes = {
         "chosen ticket, wrong": partial(RawClient.login_ticket, authid="person", ticket="x"),
         "ticket, wrong": partial(RawClient.login_ticket, authid="alice", ticket="x"),

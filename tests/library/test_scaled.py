@@ -27,7 +27,7 @@ from nacl.signing import SigningKey
 from turns import trust
 
 from wampauth.settings import SettingsError, require_private
-from wampauth.store import connect, ticket_digest, writing
+from wampauth.store import connect, moments, ticket_digest, writing
 from wampauth.store.engine import transaction
 from wampauth.testing.node import START_TIMEOUT
 from wampauth.testing.wamp import (
@@ -388,7 +388,7 @@ def test_revoked_is_out_within_a_second(scaled: Bundle, alice: Person) -> None:
 
 def test_run_out_is_out_within_a_second(scaled: Bundle) -> None:
     expires = time.time() + 1.5
-    alice = Person(scaled, terms={"expires": writing.iso(expires)})
+    alice = Person(scaled, terms={"expires": moments.iso(expires)})
     with knock(scaled) as client:
         assert alice.login(client)[0] == WELCOME
         is_ended(client, expires)

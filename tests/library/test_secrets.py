@@ -21,7 +21,7 @@ from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 
 from wampauth.claims import Principal, TicketClaim
-from wampauth.store import connect, writing
+from wampauth.store import connect, moving
 from wampauth.store.reading import Credential
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 from wampauth.testing.node import Node
@@ -175,7 +175,7 @@ def runs(make_bundle: MakeBundle, tmp_path_factory: pytest.TempPathFactory) -> I
     nodes = {}
     for level, bundle in bundles.items():
         with closing(connect(str(bundle.store))) as store:
-            writing.load(store, [json.dumps(principal).encode() for principal in principals()])
+            moving.load(store, [json.dumps(principal).encode() for principal in principals()])
         nodes[level] = Node(bundle.directory, output=(bundle.directory / "node.log").open("wb"), loglevel=level)
     with ThreadPoolExecutor() as pool:
         list(pool.map(Node.start, nodes.values()))

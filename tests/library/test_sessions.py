@@ -23,7 +23,7 @@ from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 
 from wampauth import Authenticator, SettingsError, watch
-from wampauth.store import connect, ticket_digest, writing
+from wampauth.store import connect, moments, moving, showing, ticket_digest, writing
 from wampauth.store.engine import transaction
 from wampauth.testing import (
     ABORT,
@@ -206,9 +206,9 @@ class Person:
     def import_anew(self, **changes: Any) -> None:
         """Export the principal, edit it, remove it and import it, as an operator would."""
         with opened(self.bundle) as store:
-            record = {**writing.show(store, self.authid), **changes}
+            record = {**showing.show(store, self.authid), **changes}
             writing.remove(store, self.authid)
-            writing.load(store, [json.dumps(record).encode()])
+            moving.load(store, [json.dumps(record).encode()])
 
     @property
     def record(self) -> list[dict[str, Any]]:
@@ -306,7 +306,7 @@ def test_a_second_is_a_second(strict: Bundle) -> None:
 
 def test_who_runs_out_is_told_so_within_a_second(either: Bundle) -> None:
     expires = time.time() + 1.5
-    alice = somebody(either, expires=writing.iso(expires))
+    alice = somebody(either, expires=moments.iso(expires))
     with alice.client() as client:
         assert may_call(client)
         reason, heard = goodbye(client)
@@ -414,7 +414,7 @@ def test_who_becomes_another_in_one_moment_is_ended(strict: Bundle, changes: dic
 
 
 def test_an_expiry_that_is_brought_forward_after_the_login_counts(either: Bundle) -> None:
-    alice = somebody(either, expires=writing.iso(time.time() + 3600))
+    alice = somebody(either, expires=moments.iso(time.time() + 3600))
     with alice.client() as client:
         expires = time.time() + 1.5
         alice.rewrite(expires)
@@ -425,7 +425,7 @@ def test_an_expiry_that_is_brought_forward_after_the_login_counts(either: Bundle
 
 def test_an_expiry_that_is_put_off_after_the_login_counts(either: Bundle) -> None:
     first = time.time() + 2.0
-    alice, bob = (somebody(either, expires=writing.iso(first)) for _ in range(2))
+    alice, bob = (somebody(either, expires=moments.iso(first)) for _ in range(2))
     with alice.client() as client, bob.client() as other:
         alice.rewrite(first + 1.0)
         assert goodbye(other)[0] == EXPIRED
@@ -438,7 +438,7 @@ def test_an_expiry_that_is_put_off_after_the_login_counts(either: Bundle) -> Non
 def test_who_runs_out_while_the_store_is_away_is_ended_all_the_same(strict: Bundle) -> None:
     """By what is known of the expiry."""
     expires = time.time() + 2.0
-    alice, bob = somebody(strict, expires=writing.iso(expires)), somebody(strict)
+    alice, bob = somebody(strict, expires=moments.iso(expires)), somebody(strict)
     with alice.client() as client, bob.client() as other:
         assert may_call(client)
         with moved_away(strict):

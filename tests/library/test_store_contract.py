@@ -17,7 +17,7 @@ from twisted.internet.defer import Deferred, succeed
 from examples import own_store
 from wampauth import Changes, KeyClaim, Principal, Refused, TicketClaim
 from wampauth import store as stores
-from wampauth.store import Store, connect, create, ticket_digest, writing
+from wampauth.store import Store, connect, create, moving, showing, ticket_digest, writing
 from wampauth.store.principals import Principals
 from wampauth.testing import StoreContract
 
@@ -39,13 +39,13 @@ class TestShipped(StoreContract):
         with closing(connect(self.url)) as connection:
             kind, verifier = ("key", pubkey) if ticket is None else ("ticket", ticket_digest(ticket))
             authid, realm, role, extra = principal.authid, principal.realm, principal.role, principal.extra
-            if authid not in [known["authid"] for known in writing.principals(connection)]:
+            if authid not in [known["authid"] for known in showing.principals(connection)]:
                 writing.add(connection, {"authid": authid, "realm": realm, "role": role, "extra": extra})
             return writing.add_credential(connection, authid, {"kind": kind, "verifier": verifier})
 
     def revoke(self, store: Principals, credential: str) -> None:
         with closing(connect(self.url)) as connection:
-            for known in list(writing.export(connection)):
+            for known in list(moving.export(connection)):
                 if credential in [one["id"] for one in known["credentials"]]:
                     writing.revoke(connection, known["authid"], credential)
 

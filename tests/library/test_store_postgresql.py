@@ -20,7 +20,7 @@ from conftest import Bundle, MakeBundle
 from nacl.signing import SigningKey
 
 from wampauth import cli as operator
-from wampauth.store import StoreError, connect, create, reading, ticket_digest, writing
+from wampauth.store import StoreError, connect, create, reading, showing, ticket_digest, writing
 from wampauth.store.engine import VERSION, transaction
 from wampauth.store.reading import Point
 from wampauth.testing.wamp import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
@@ -157,7 +157,7 @@ def test_one_that_exists_is_left_alone(url: str) -> None:
     with closing(connect(url)) as store:
         writing.add(store, ALICE)
         create(url)
-        assert writing.show(store, "alice")["authid"] == "alice"
+        assert showing.show(store, "alice")["authid"] == "alice"
         store.execute("UPDATE store SET version = 99")
     create(url)
     with pytest.raises(StoreError, match="has version 99, and this program knows 1"):
@@ -220,7 +220,7 @@ def test_two_processes_that_write_lose_nothing_and_a_follower_misses_nothing(sha
             heard |= changed
         assert [process.returncode for process in running] == [0] * number
         assert sorted(heard) == expected
-        assert [record["authid"] for record in writing.principals(store)] == expected
+        assert [record["authid"] for record in showing.principals(store)] == expected
         assert [seq for (seq,) in store.execute("SELECT seq FROM change ORDER BY seq")] == list(range(1, 81))
 
 
@@ -228,8 +228,8 @@ def test_a_reader_does_not_wait_for_a_writer(shared: str) -> None:
     with closing(connect(shared)) as writer, closing(connect(shared, busy=0.1)) as reader:
         writing.add(writer, ALICE)
         with transaction(writer):
-            writing._add(writer, {**ALICE, "authid": "bob"})
-            assert [record["authid"] for record in writing.principals(reader)] == ["alice"]
+            writing.insert(writer, {**ALICE, "authid": "bob"})
+            assert [record["authid"] for record in showing.principals(reader)] == ["alice"]
             assert reading.changes(reader, beginning(reader))[1] == set()
 
 
@@ -238,7 +238,7 @@ def test_a_writer_that_waits_too_long_is_told_so_and_may_try_again(shared: str) 
         with transaction(one), pytest.raises(StoreError, match="lock"):
             writing.add(other, ALICE)
         writing.add(other, ALICE)
-        assert writing.show(one, "alice")["authid"] == "alice"
+        assert showing.show(one, "alice")["authid"] == "alice"
 
 
 def manage(where: str, *args: str, **options: Any) -> Result:

@@ -30,7 +30,9 @@ from wampauth.store import (
     StoreError,
     chosen_verifier,
     engine,
+    moving,
     reading,
+    showing,
     sqlite,
     ticket_digest,
     tickets,
@@ -80,7 +82,7 @@ def test_by_ticket(loop: Loop, known: Principals, store: Connection, ticket: str
     assert found is not None
     assert (found.authid, found.realm, found.role, found.extra) == ("alice", "realm1", "frontend", {"of": "alice"})
     assert (found.pubkey, found.expires) == (None, None)
-    kinds = {one["id"]: one["kind"] for one in writing.show(store, "alice")["credentials"]}
+    kinds = {one["id"]: one["kind"] for one in showing.show(store, "alice")["credentials"]}
     assert kinds[found.credential] == ("ticket" if ticket == TICKET else "chosen")
     for authid in "bob", "nobody", "ALICE", "alice' OR 1=1 --":
         assert login(loop, known, by_ticket(ticket, authid)) is None
@@ -156,7 +158,7 @@ def test_a_question_about_many_is_asked_in_parts(
 
 
 def test_each_answer_is_as_things_stand_now(loop: Loop, known: Principals, store: Connection) -> None:
-    ids = [one["id"] for one in writing.show(store, "alice")["credentials"]]
+    ids = [one["id"] for one in showing.show(store, "alice")["credentials"]]
 
     def state_of(claim: Claim) -> str:
         try:
@@ -176,7 +178,7 @@ def test_each_answer_is_as_things_stand_now(loop: Loop, known: Principals, store
     def set_times(not_before: float | None, expires: float | None) -> None:
         store.execute("UPDATE credential SET not_before = ?, expires = ?", (not_before, expires))
 
-    now = writing.now(store)
+    now = showing.now(store)
     assert states() == {"active"}
     writing.revoke(store, "alice")
     assert states() == {"revoked"}
@@ -219,7 +221,7 @@ def test_changes_since_a_point(loop: Loop, known: Principals, store: Connection)
 
 def test_what_has_run_out_has_changed(loop: Loop, known: Principals, store: Connection) -> None:
     start, _ = loop.ask(known.changes, None)
-    store.execute("UPDATE credential SET expires = ? WHERE kind = 'key'", (writing.now(store),))
+    store.execute("UPDATE credential SET expires = ? WHERE kind = 'key'", (showing.now(store),))
     point, changed = loop.ask(known.changes, start._replace(moment=start.moment - 1))
     assert changed == {"alice"}
     assert loop.ask(known.changes, point._replace(moment=point.moment + 0.001))[1] in (set(), None)
@@ -341,7 +343,7 @@ def test_a_store_that_goes_without_an_id_can_be_written(path: str, monkeypatch: 
         monkeypatch.setattr(engine, "token_hex", lambda size: None)  # which the table doesn't take
         writing.revoke(connection, "alice")
         assert not connection.has_id
-        assert writing.show(connection, "alice")["state"] == "revoked"
+        assert showing.show(connection, "alice")["state"] == "revoked"
 
 
 def test_old_changes_are_pruned_and_who_missed_some_looks_at_everybody(
@@ -423,7 +425,7 @@ def test_many_at_once(loop: Loop, known: Principals, store: Connection) -> None:
         {"authid": authid, "realm": "devices", "role": "device", "credentials": [{"kind": "key", "verifier": verifier}]}
         for authid, verifier in keys.items()
     ]
-    writing.load(store, [json.dumps(device).encode() for device in devices])
+    moving.load(store, [json.dumps(device).encode() for device in devices])
     answers = {authid: loop.start(known.by_key, by_key(verifier)) for authid, verifier in keys.items()}
     assert {authid: answer.result(PATIENCE).authid for authid, answer in answers.items()} == {a: a for a in keys}
 
@@ -453,7 +455,7 @@ def test_every_no_costs_two_checks(
 
 def test_as_many_checks_as_a_principal_may_have_chosen_tickets(store: Connection) -> None:
     writing.add_credential(store, "alice", {"kind": "chosen", "verifier": VERIFIERS[OTHER_CHOSEN]})
-    with pytest.raises(writing.Refused, match="2 chosen tickets"):
+    with pytest.raises(showing.Refused, match="2 chosen tickets"):
         writing.add_credential(store, "alice", {"kind": "chosen", "verifier": VERIFIERS[NEVER]})
 
 

@@ -12,7 +12,17 @@ import pytest
 from nacl.signing import SigningKey
 
 from wampauth import names
-from wampauth.store import Connection, chosen_verifier, connect, create, ticket_digest, writing
+from wampauth.store import (
+    Connection,
+    chosen_verifier,
+    connect,
+    create,
+    moments,
+    moving,
+    showing,
+    ticket_digest,
+    writing,
+)
 from wampauth.store.reading import STATE
 
 ALICE = {"authid": "alice", "realm": "realm1", "role": "frontend", "extra": {"foo": 23}}
@@ -66,7 +76,7 @@ def changes(store: Connection) -> list[tuple[str, str | None]]:
 
 
 def ids(store: Connection, authid: str = "alice") -> list[str]:
-    return [credential["id"] for credential in writing.show(store, authid)["credentials"]]
+    return [credential["id"] for credential in showing.show(store, authid)["credentials"]]
 
 
 # Adding
@@ -74,8 +84,8 @@ def ids(store: Connection, authid: str = "alice") -> list[str]:
 
 def test_a_principal_is_shown_as_it_was_added(store: Connection) -> None:
     principal = {**ALICE, "state": "active", "revoked": None}
-    assert writing.show(store, "alice") == {**principal, "credentials": []}
-    assert list(writing.principals(store)) == [{**principal, "credentials": 0}]
+    assert showing.show(store, "alice") == {**principal, "credentials": []}
+    assert list(showing.principals(store)) == [{**principal, "credentials": 0}]
 
 
 def test_principals_are_listed_in_order_with_the_number_of_their_credentials(store: Connection) -> None:
@@ -83,7 +93,7 @@ def test_principals_are_listed_in_order_with_the_number_of_their_credentials(sto
         writing.add(store, {**ALICE, "authid": authid})
     writing.add_credential(store, "zoe", key())
     writing.add_credential(store, "zoe", key())
-    assert [(p["authid"], p["credentials"]) for p in writing.principals(store)] == [
+    assert [(p["authid"], p["credentials"]) for p in showing.principals(store)] == [
         ("Bob", 0),
         ("alice", 0),
         ("zoe", 2),
@@ -94,14 +104,14 @@ def test_principals_are_listed_in_order_with_the_number_of_their_credentials(sto
 def test_a_credential_is_shown_with_its_terms(store: Connection) -> None:
     credential = key(label="laptop", not_before=PAST, expires=FUTURE)
     identifier = writing.add_credential(store, "alice", credential)
-    shown = writing.show(store, "alice")["credentials"]
-    assert abs((writing.seconds(shown[0].pop("created")) or 0) - writing.now(store)) < 60
+    shown = showing.show(store, "alice")["credentials"]
+    assert abs((moments.seconds(shown[0].pop("created")) or 0) - showing.now(store)) < 60
     assert shown == [{**credential, "id": identifier, "revoked": None, "state": "active"}]
 
 
 def test_the_same_clock_time_in_another_zone_is_the_same_moment(store: Connection) -> None:
     writing.add_credential(store, "alice", key(expires="2999-12-31T23:59:59+02:00"))
-    assert writing.show(store, "alice")["credentials"][0]["expires"] == "2999-12-31T21:59:59.000+00:00"
+    assert showing.show(store, "alice")["credentials"][0]["expires"] == "2999-12-31T21:59:59.000+00:00"
 
 
 @pytest.mark.parametrize(
@@ -115,7 +125,7 @@ def test_the_same_clock_time_in_another_zone_is_the_same_moment(store: Connectio
 )
 def test_state_of_a_credential(store: Connection, terms: dict[str, str], expected: str) -> None:
     identifier = writing.add_credential(store, "alice", key(**terms))
-    assert state(store, identifier) == writing.show(store, "alice")["credentials"][0]["state"] == expected
+    assert state(store, identifier) == showing.show(store, "alice")["credentials"][0]["state"] == expected
 
 
 def test_state_changes_on_the_stroke_of_the_stores_clock(store: Connection) -> None:
@@ -125,7 +135,7 @@ def test_state_changes_on_the_stroke_of_the_stores_clock(store: Connection) -> N
         store.execute("UPDATE credential SET not_before = ?, expires = ?", (not_before, expires))
         return state(store, identifier)
 
-    now = writing.now(store)
+    now = showing.now(store)
     assert with_times(now, None) == "active"  # it counts from that moment on
     assert with_times(None, now) == "expired"  # and has run out at that moment
     assert with_times(now + 60, now + 120) == "not yet"
@@ -148,7 +158,7 @@ REFUSED: dict[str, tuple[Callable[[Connection], Any], str]] = {
     "revoke nothing": (lambda s: writing.revoke(s, "alice", "0" * 16), "alice has no credential '0000000000000000'"),
     "restore nobody": (lambda s: writing.restore(s, "bob"), "there is no principal bob"),
     "restore the active": (lambda s: writing.restore(s, "alice"), "alice isn't revoked"),
-    "show nobody": (lambda s: writing.show(s, "bob"), "there is no principal bob"),
+    "show nobody": (lambda s: showing.show(s, "bob"), "there is no principal bob"),
     "credential for nobody": (lambda s: writing.add_credential(s, "bob", key()), "there is no principal bob"),
     "key of small order": (
         lambda s: writing.add_credential(s, "alice", {"kind": "key", "verifier": "00" * 32}),
@@ -173,7 +183,7 @@ REFUSED: dict[str, tuple[Callable[[Connection], Any], str]] = {
 def test_refused_with_a_sentence_and_nothing_changed(store: Connection, case: str) -> None:
     refused, sentence = REFUSED[case]
     before = dump(store)
-    with pytest.raises((writing.Refused, names.Malformed), match=sentence):
+    with pytest.raises((showing.Refused, names.Malformed), match=sentence):
         refused(store)
     assert dump(store) == before
     assert not in_transaction(store)
@@ -185,7 +195,7 @@ def test_a_key_has_one_owner(store: Connection) -> None:
     writing.add_credential(store, "bob", credential)
     before = dump(store)
     for authid, verifier in ("alice", credential["verifier"].upper()), ("bob", credential["verifier"]):
-        with pytest.raises(writing.Refused, match="this key is registered already, for bob"):
+        with pytest.raises(showing.Refused, match="this key is registered already, for bob"):
             writing.add_credential(store, authid, {**credential, "verifier": verifier})
     assert dump(store) == before
 
@@ -194,9 +204,9 @@ def test_a_credential_of_somebody_else_is_not_touched(store: Connection) -> None
     writing.add(store, {**ALICE, "authid": "bob"})
     bobs = writing.add_credential(store, "bob", key())
     before = dump(store)
-    with pytest.raises(writing.Refused, match="alice has no credential"):
+    with pytest.raises(showing.Refused, match="alice has no credential"):
         writing.revoke(store, "alice", bobs)
-    with pytest.raises(writing.Refused, match="alice has no credential"):
+    with pytest.raises(showing.Refused, match="alice has no credential"):
         writing.rotate(store, "alice", bobs, key(), 0)
     assert dump(store) == before
 
@@ -208,7 +218,7 @@ def test_a_third_chosen_ticket_is_refused(store: Connection) -> None:
     for salt in range(2):
         writing.add_credential(store, "alice", chosen(salt))
     before = dump(store)
-    with pytest.raises(writing.Refused, match="alice has 2 chosen tickets already: revoke one first"):
+    with pytest.raises(showing.Refused, match="alice has 2 chosen tickets already: revoke one first"):
         writing.add_credential(store, "alice", chosen(2))
     assert dump(store) == before
 
@@ -234,9 +244,9 @@ def test_a_new_ticket_for_a_revoked_principal_costs_it_none_of_the_others(store:
 def test_rotation_has_both_count_for_the_overlap(store: Connection) -> None:
     old = writing.add_credential(store, "alice", key(label="laptop"))
     new = writing.rotate(store, "alice", old, key(), 3600)
-    shown = {credential["id"]: credential for credential in writing.show(store, "alice")["credentials"]}
+    shown = {credential["id"]: credential for credential in showing.show(store, "alice")["credentials"]}
     assert shown[old]["state"] == shown[new]["state"] == "active"
-    left = (writing.seconds(shown[old]["expires"]) or 0) - writing.now(store)
+    left = (moments.seconds(shown[old]["expires"]) or 0) - showing.now(store)
     assert 3500 < left <= 3600
     assert shown[new]["expires"] is None
     assert shown[new]["label"] == "laptop"  # it is still the laptop's, unless the successor says otherwise
@@ -250,10 +260,10 @@ def test_rotation_without_overlap_ends_the_old_one_now(store: Connection) -> Non
 
 
 def test_rotation_never_prolongs(store: Connection) -> None:
-    soon = writing.iso(writing.now(store) + 60)
+    soon = moments.iso(showing.now(store) + 60)
     old = writing.add_credential(store, "alice", key(expires=soon))
     writing.rotate(store, "alice", old, key(), 3600)
-    assert soon in [credential["expires"] for credential in writing.show(store, "alice")["credentials"]]
+    assert soon in [credential["expires"] for credential in showing.show(store, "alice")["credentials"]]
 
 
 def test_rotation_is_refused_as_a_whole(store: Connection) -> None:
@@ -262,7 +272,7 @@ def test_rotation_is_refused_as_a_whole(store: Connection) -> None:
     writing.add_credential(store, "alice", taken)
     before = dump(store)
     for successor in taken, {"kind": "key", "verifier": "01" + "00" * 31}, key(expires=PAST):
-        with pytest.raises((writing.Refused, names.Malformed)):
+        with pytest.raises((showing.Refused, names.Malformed)):
             writing.rotate(store, "alice", old, successor, 60)
     assert dump(store) == before
 
@@ -273,7 +283,7 @@ def test_what_does_not_count_has_no_successor(store: Connection) -> None:
     writing.revoke(store, "alice", revoked)
     before = dump(store)
     for identifier, why in (later, "not yet"), (revoked, "revoked"):
-        with pytest.raises(writing.Refused, match=f"credential {identifier} is {why}"):
+        with pytest.raises(showing.Refused, match=f"credential {identifier} is {why}"):
             writing.rotate(store, "alice", identifier, key(), 60)
     assert dump(store) == before
 
@@ -296,7 +306,7 @@ def test_the_first_revocation_is_the_one_on_record(store: Connection) -> None:
     store.execute("UPDATE principal SET revoked = 981173106.0")
     for credential in one, None:
         writing.revoke(store, "alice", credential)
-    shown = writing.show(store, "alice")
+    shown = showing.show(store, "alice")
     assert shown["revoked"] == shown["credentials"][0]["revoked"] == "2001-02-03T04:05:06.000+00:00"
 
 
@@ -304,7 +314,7 @@ def test_restore_takes_back_the_principals_revocation_alone(store: Connection) -
     one, other = (writing.add_credential(store, "alice", key()) for _ in range(2))
     writing.revoke(store, "alice", one)
     writing.revoke(store, "alice")
-    assert state(store, one) == state(store, other) == writing.show(store, "alice")["state"] == "revoked"
+    assert state(store, one) == state(store, other) == showing.show(store, "alice")["state"] == "revoked"
     writing.restore(store, "alice")
     assert (state(store, one), state(store, other)) == ("revoked", "active")
 
@@ -313,7 +323,7 @@ def test_removed_means_gone_with_all_credentials(store: Connection) -> None:
     credential = key()
     writing.add_credential(store, "alice", credential)
     writing.remove(store, "alice")
-    assert list(writing.principals(store)) == []
+    assert list(showing.principals(store)) == []
     assert store.execute("SELECT COUNT(*) FROM credential").fetchone() == (0,)
     assert changes(store) == [("alice", None)]
     writing.add(store, ALICE)  # name and key are free again
@@ -351,13 +361,13 @@ def furnish(store: Connection) -> None:
 
 def test_export_and_import_make_the_same_store(store: Connection, tmp_path: Path) -> None:
     furnish(store)
-    exported = list(writing.export(store))
+    exported = list(moving.export(store))
     assert [principal["authid"] for principal in exported] == ["alice", "bob", "carol", "größe", "revoked", "without"]
     other = str(tmp_path / "other.db")
     create(other)
     with closing(connect(other)) as copy:
-        assert writing.load(copy, lines(*exported)) == 6
-        assert list(writing.export(copy)) == exported
+        assert moving.load(copy, lines(*exported)) == 6
+        assert list(moving.export(copy)) == exported
 
 
 def test_export_holds_no_secret(store: Connection) -> None:
@@ -365,7 +375,7 @@ def test_export_holds_no_secret(store: Connection) -> None:
     writing.add_credential(store, "alice", {"kind": "key", "verifier": bytes(private.verify_key).hex()})
     writing.add_credential(store, "alice", {"kind": "ticket", "verifier": ticket_digest(ticket)})
     writing.add_credential(store, "alice", {"kind": "chosen", "verifier": chosen_verifier("secret123")})
-    exported = json.dumps(list(writing.export(store)))
+    exported = json.dumps(list(moving.export(store)))
     assert ticket not in exported
     assert "secret123" not in exported
     assert bytes(private).hex() not in exported
@@ -374,16 +384,16 @@ def test_export_holds_no_secret(store: Connection) -> None:
 
 def test_an_export_is_of_one_moment(store: Connection, store_url: str) -> None:
     writing.add(store, {**ALICE, "authid": "bob"})
-    export = writing.export(store)
+    export = moving.export(store)
     next(export)
     with closing(connect(store_url)) as other:
         writing.remove(other, "bob")
     assert [principal["authid"] for principal in export] == ["bob"]
-    assert [principal["authid"] for principal in writing.principals(store)] == ["alice"]
+    assert [principal["authid"] for principal in showing.principals(store)] == ["alice"]
 
 
 def test_an_export_that_is_given_up_leaves_no_transaction(store: Connection) -> None:
-    export = writing.export(store)
+    export = moving.export(store)
     next(export)
     export.close()  # type: ignore[attr-defined]
     assert not in_transaction(store)
@@ -438,8 +448,8 @@ def test_import_is_all_or_nothing_and_names_the_line(store: Connection, case: st
     bad = [record] if isinstance(record, bytes) else lines(record)
     file = [*lines({**GOOD, "authid": "first"}), *lines({**GOOD, "authid": "second"}), *bad, *lines(GOOD)]
     before = dump(store)
-    with pytest.raises(writing.Refused) as refusal:
-        writing.load(store, file)
+    with pytest.raises(showing.Refused) as refusal:
+        moving.load(store, file)
     assert str(refusal.value).startswith("line 3")
     assert sentence in str(refusal.value)
     assert str(refusal.value).endswith("; nothing was imported")
@@ -449,17 +459,17 @@ def test_import_is_all_or_nothing_and_names_the_line(store: Connection, case: st
 
 def test_import_of_what_has_run_out_already(store: Connection) -> None:
     credential = {**key(), "expires": PAST, "revoked": PAST}
-    writing.load(store, lines({**GOOD, "credentials": [credential]}))
-    assert writing.show(store, "n")["credentials"][0]["expires"] == PAST
+    moving.load(store, lines({**GOOD, "credentials": [credential]}))
+    assert showing.show(store, "n")["credentials"][0]["expires"] == PAST
 
 
 def test_import_of_nothing(store: Connection) -> None:
-    assert writing.load(store, []) == 0
+    assert moving.load(store, []) == 0
 
 
 @pytest.mark.parametrize("moment", [PAST, FUTURE, "1970-01-01T00:00:00.000+00:00", "2026-02-28T23:59:59.999+00:00"])
 def test_times_are_read_as_they_are_written(moment: str) -> None:
-    assert writing.iso(writing.seconds(moment)) == moment
+    assert moments.iso(moments.seconds(moment)) == moment
 
 
 NO_TIMES = ["", "now", "2026-13-01", "2026-02-30", "25:00", 5, ["2026-01-01"], "0001-01-01T00:00+01:00"]
@@ -468,4 +478,4 @@ NO_TIMES = ["", "now", "2026-13-01", "2026-02-30", "25:00", 5, ["2026-01-01"], "
 @pytest.mark.parametrize("moment", NO_TIMES)
 def test_what_is_no_time_is_refused(moment: Any) -> None:
     with pytest.raises(names.Malformed, match="a time is written like"):
-        writing.seconds(moment)
+        moments.seconds(moment)

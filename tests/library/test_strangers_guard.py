@@ -20,7 +20,7 @@ from turns import trust
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_websocket
 
-from wampauth.store import connect, ticket_digest, writing
+from wampauth.store import connect, moving, ticket_digest
 from wampauth.testing.wamp import (
     ABORT,
     AUTHENTICATE,
@@ -75,7 +75,7 @@ def prepare(bundle: Bundle) -> None:
     file = bundle.directory / bundle.config
     file.write_text(file.read_text().replace('"authenticator.', '"bounded.'))
     with closing(connect(str(bundle.store))) as store:
-        writing.load(store, [json.dumps(principal).encode() for principal in principals()])
+        moving.load(store, [json.dumps(principal).encode() for principal in principals()])
 
 
 def principals() -> Iterator[dict[str, Any]]:
@@ -292,7 +292,7 @@ def test_a_known_key_is_challenged_so_many_times_and_no_more(
     verifier = {"kind": "key", "verifier": pubkey(stranger)}
     with closing(connect(str(node.store))) as store:
         principal = {"authid": f"x{pubkey(stranger)[:9]}", "realm": "devices", "role": "device"}
-        writing.load(store, [json.dumps({**principal, "credentials": [verifier]}).encode()])
+        moving.load(store, [json.dumps({**principal, "credentials": [verifier]}).encode()])
     answers = list(show(way, serializer, node, stranger, 25))
     challenges = sum(answer[0] == CHALLENGE for answer in answers)
     assert 10 <= challenges <= 11 + time.monotonic() - began

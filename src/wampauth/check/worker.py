@@ -18,7 +18,7 @@ from wampauth.authenticator import Authenticator
 from wampauth.check.finding import Severity
 from wampauth.sessions import RealmSessions
 from wampauth.settings import SettingsError
-from wampauth.store import StoreError, connect, open_store, writing
+from wampauth.store import StoreError, connect, open_store, showing
 
 SENTENCES = (SettingsError, StoreError)  # what says enough by itself
 
@@ -141,7 +141,7 @@ class Trial:
         """Realms and roles of those who are stored; what lies in a store of an author's own can't be seen."""
         try:
             with closing(connect(store)) as connection:
-                return [(place, *row) for row in writing.places(connection)]
+                return [(place, *row) for row in showing.places(connection)]
         except StoreError:
             return []  # not one of ours, or it is reported already
 

@@ -16,7 +16,7 @@ from wampauth.cli.checking import check
 from wampauth.cli.start import start
 from wampauth.init import init
 from wampauth.probe import probe
-from wampauth.store import StoreError, writing
+from wampauth.store import StoreError, showing
 
 DEFAULT = ".crossbar/principals.db"
 COMMANDS = (
@@ -45,7 +45,7 @@ class Sentences(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (StoreError, writing.Refused, names.Malformed) as error:
+        except (StoreError, showing.Refused, names.Malformed) as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:
             raise  # click ends in silence then

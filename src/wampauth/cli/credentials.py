@@ -12,7 +12,7 @@ import click
 
 from wampauth import keys, names
 from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
-from wampauth.store import Connection, chosen_verifier, ticket_digest, writing
+from wampauth.store import Connection, chosen_verifier, showing, ticket_digest, writing
 
 
 @click.command()
@@ -70,7 +70,7 @@ def rotate(
     """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY."""
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
-    kind = writing.credential(store, authid, credential)["kind"]
+    kind = showing.credential(store, authid, credential)["kind"]
     if kind == "key":
         if from_stdin or from_env:
             raise click.UsageError("the successor of a key is a public key, not a ticket")
@@ -110,7 +110,7 @@ def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict
     except UnicodeDecodeError:
         chosen = "\udc80"  # no more of a text than this
     if not chosen:
-        raise writing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
+        raise showing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
     return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen))}
 
 

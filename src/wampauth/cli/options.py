@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.store import Connection, connect, create, writing
+from wampauth.store import Connection, connect, create, moments, showing
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
@@ -28,7 +28,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         try:
-            return value if SPAN.fullmatch(value) else str(writing.iso(writing.seconds(value)))
+            return value if SPAN.fullmatch(value) else str(moments.iso(moments.seconds(value)))
         except names.Malformed as error:
             self.fail(f"{error}, or as a span like 30d or 12h", param, ctx)
 
@@ -36,7 +36,7 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
 def moment(store: Connection, value: str | None) -> str | None:
     """The point in time that an option names, in ISO 8601."""
     span = SPAN.fullmatch(value or "")
-    return writing.iso(writing.now(store) + seconds(span[0])) if span else value
+    return moments.iso(showing.now(store) + seconds(span[0])) if span else value
 
 
 def seconds(span: str) -> float:

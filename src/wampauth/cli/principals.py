@@ -11,7 +11,7 @@ import click
 from wampauth import names
 from wampauth.cli.options import WITHIN_A_SECOND, on_store
 from wampauth.nodeconfig import Places, beside
-from wampauth.store import Connection, writing
+from wampauth.store import Connection, moving, showing, writing
 
 FORCE = "Also if no configuration beside the store has this realm or role."
 
@@ -49,7 +49,7 @@ def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> N
 @on_store()
 def list_(store: Connection, as_json: bool) -> None:
     """List the principals."""
-    show_records(writing.principals(store), ("authid", "realm", "role", "state", "credentials"), as_json)
+    show_records(showing.principals(store), ("authid", "realm", "role", "state", "credentials"), as_json)
 
 
 @click.command()
@@ -58,7 +58,7 @@ def list_(store: Connection, as_json: bool) -> None:
 @on_store()
 def show(store: Connection, authid: str, as_json: bool) -> None:
     """Show a principal and its credentials."""
-    principal = writing.show(store, authid)
+    principal = showing.show(store, authid)
     if as_json:
         click.echo(json.dumps(principal))
         return
@@ -100,7 +100,7 @@ def import_(store: Connection, file: Any, force: bool) -> None:
     size = os.fstat(file.fileno()).st_size
     with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         places = beside(click.get_current_context().obj)
-        count = writing.load(
+        count = moving.load(
             store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
         )
     click.echo(f"{count} principals were imported.", err=True)
@@ -111,26 +111,26 @@ def import_(store: Connection, file: Any, force: bool) -> None:
 def export(store: Connection) -> None:
     """Write all principals as JSON lines: no ticket and no private key, but the Argon2id of chosen tickets, so keep it
     like the store itself."""
-    for principal in writing.export(store):
+    for principal in moving.export(store):
         click.echo(json.dumps(principal))
 
 
 def require_place(places: Places, realm: str, role: str, force: bool) -> None:
     """See that a principal has somewhere to go: a slip would show at its first login only, as the router's refusal.
 
-    :raises writing.Refused: if it has not, by the configurations beside the store, or for the authenticators' realm.
+    :raises showing.Refused: if it has not, by the configurations beside the store, or for the authenticators' realm.
     """
     files = ", ".join(places.files)
     if realm in places.own:
-        raise writing.Refused(f"{realm} is the authenticators' own realm in {files}: nobody is let in there")
+        raise showing.Refused(f"{realm} is the authenticators' own realm in {files}: nobody is let in there")
     if force or not places.roles:
         return
     if realm not in places.roles:
         known = ", ".join(sorted(places.roles.keys() - places.own)) or "none"
-        raise writing.Refused(f"there is no realm {realm} in {files}, but {known} (--force: add it all the same)")
+        raise showing.Refused(f"there is no realm {realm} in {files}, but {known} (--force: add it all the same)")
     if role not in places.roles[realm]:
         known = ", ".join(sorted(places.roles[realm])) or "none"
-        raise writing.Refused(f"{realm} has no role {role} in {files}, but {known} (--force: add it all the same)")
+        raise showing.Refused(f"{realm} has no role {role} in {files}, but {known} (--force: add it all the same)")
 
 
 def counted(lines: Iterable[bytes], update: Callable[[int], None]) -> Iterable[bytes]:

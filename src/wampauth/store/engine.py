@@ -1,7 +1,7 @@
 """What do the engines of a store have in common?
 
 ``sqlite.py`` and ``postgresql.py`` answer with the same kind of connection, so that ``reading.py`` (in the node) and
-``writing.py`` (for the operator) speak the SQL of ``principals.sql`` to either.
+``writing.py``, ``showing.py`` and ``moving.py`` (for the operator) speak the SQL of ``principals.sql`` to either.
 """
 
 from collections.abc import Iterator

@@ -1,0 +1,86 @@
+"""What does an operator see of the store? Principals with their credentials, as they stand now."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from wampauth.store.engine import Connection, sentences
+from wampauth.store.moments import iso
+from wampauth.store.reading import ACTIVE, STATE
+
+PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
+                FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
+CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, {STATE}
+                  FROM credential c JOIN principal p ON p.authid = c.authid
+                  WHERE c.authid = ? ORDER BY c.created, c.id"""
+TIMES = ("created", "not_before", "expires", "revoked")
+
+Record = dict[str, Any]  # a principal or credential as show, export and import have it; times in ISO 8601, UTC
+
+
+class Refused(Exception):
+    """What was asked for can't be done. The text is a sentence for the operator."""
+
+
+def now(connection: Connection) -> float:
+    """The store's clock, in seconds since 1970."""
+    with sentences(connection):
+        return float(connection.execute("SELECT store_now()").fetchone()[0])
+
+
+def places(connection: Connection) -> list[tuple[str, str, int, str]]:
+    """Realm, role, the number of principals who have them, and one of these."""
+    query = "SELECT realm, role, COUNT(*), MIN(authid) FROM principal GROUP BY realm, role ORDER BY realm, role"
+    with sentences(connection):
+        return [tuple(row) for row in connection.execute(query).fetchall()]
+
+
+def principals(connection: Connection) -> Iterator[Record]:
+    """All principals in the order of their authids, each with the number of its credentials."""
+    with sentences(connection):
+        for row in connection.execute(PRINCIPALS + " GROUP BY p.authid ORDER BY p.authid"):
+            yield _principal(row)
+
+
+def show(connection: Connection, authid: str) -> Record:
+    """One principal with its credentials."""
+    with sentences(connection):
+        return {**require(connection, authid), "credentials": _credentials(connection, authid)}
+
+
+def credential(connection: Connection, authid: str, named: str) -> Record:
+    """The credential of a principal with the id, or else the label, `named`."""
+    with sentences(connection):
+        return require_credential(connection, authid, named)
+
+
+def require(connection: Connection, authid: str) -> Record:
+    """The principal, if there is one."""
+    row = connection.execute(PRINCIPALS + " WHERE p.authid = ? GROUP BY p.authid", (authid,)).fetchone()
+    if row is None:
+        raise Refused(f"there is no principal {authid}")
+    return _principal(row)
+
+
+def _principal(row: tuple[Any, ...]) -> Record:
+    authid, realm, role, extra, revoked, credentials = row
+    state = ACTIVE if revoked is None else "revoked"
+    record = {"authid": authid, "realm": realm, "role": role, "extra": json.loads(extra), "state": state}
+    return {**record, "revoked": iso(revoked), "credentials": credentials}
+
+
+def require_credential(connection: Connection, authid: str, named: str) -> Record:
+    """As :func:`credential`, within a transaction."""
+    require(connection, authid)
+    known = _credentials(connection, authid)
+    found = [one for one in known if one["id"] == named] or [one for one in known if one["label"] == named != ""]
+    if len(found) != 1:
+        several = "several credentials" if found else "no credential"
+        raise Refused(f"{authid} has {several} {named!r}: `wampauth show {authid}` lists the ids")
+    return found[0]
+
+
+def _credentials(connection: Connection, authid: str) -> list[Record]:
+    columns = ("id", "kind", "verifier", "label", *TIMES, "state")
+    records = [dict(zip(columns, row, strict=True)) for row in connection.execute(CREDENTIALS, (authid,)).fetchall()]
+    return [{**record, **{name: iso(record[name]) for name in TIMES}} for record in records]
