@@ -6,6 +6,7 @@ and says nothing; here it is remembered (:attr:`Section.doubled`).
 
 import json
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import yaml
 DEFAULTS = ("config.yaml", "config.json")  # in the order in which Crossbar.io looks for them
 ENDINGS = (".json", ".yaml")
 OWN = "authenticator-realm"
+AUDIT = "audit.jsonl"  # if the settings name none
 
 Config = Mapping[str, Any]
 
@@ -110,17 +112,53 @@ def beside(store: str) -> Places:
     places = Places()
     if "://" in store:
         return places
-    for file in sorted(Path(store).absolute().parent.glob("*")):
+    for file, config in _configurations(Path(store).absolute().parent):
+        places.files.append(file.name)
+        places.add(config)
+    return places
+
+
+def audits(store: str, directory: Path = Path(".crossbar")) -> list[Path]:
+    """The audits of the nodes that work with `store`, by the configurations beside it. If these name none, it is
+    ``audit.jsonl`` beside the store.
+
+    :param directory: where configurations lie if the store is a database server.
+    """
+    is_url = "://" in store
+    folder = directory if is_url else Path(store).absolute().parent
+    found: dict[Path, None] = {}  # in order, each once
+    for _, config in _configurations(folder):
+        for _, section in walk(config):
+            named = section.get("store")
+            if isinstance(named, str) and _is_same(named, store, folder):
+                guard = section.get("guard")
+                audit = guard.get("audit") if isinstance(guard, Section) else None
+                found[folder / (audit if isinstance(audit, str) else AUDIT)] = None
+    return list(found) or ([] if is_url else [folder / AUDIT])
+
+
+def _configurations(folder: Path) -> Iterator[tuple[Path, Section]]:
+    """The node configurations in `folder`."""
+    for file in sorted(folder.glob("*")):
         if file.suffix not in ENDINGS or not file.is_file():
             continue
-        try:
+        with suppress(NodeError):  # whatever it is then
             config = load(file)
-        except NodeError:
-            continue  # whatever it is
-        if isinstance(config, Section) and isinstance(config.get("workers"), list):
-            places.files.append(file.name)
-            places.add(config)
-    return places
+            if isinstance(config, Section) and isinstance(config.get("workers"), list):
+                yield file, config
+
+
+def _is_same(named: str, store: str, folder: Path) -> bool:
+    """Whether a configuration in `folder` means this store. Who connects as whom makes no difference."""
+    if "://" in named or "://" in store:
+        return _without_user(named) == _without_user(store)
+    return Path(folder, named).resolve() == Path(store).resolve()
+
+
+def _without_user(url: str) -> str:
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _section(pairs: list[tuple[Any, Any]]) -> Section:

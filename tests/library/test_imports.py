@@ -20,7 +20,7 @@ FLOORS = [
     {"testing"},
     {"authenticator", "sessions", "watch", "service", "fallback"},
     {"guard", "reports", "refusals", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig"},
+    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "history"},
     {"claims", "names", "keys", "forwarded", "places", "records", "logs", "worker"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
