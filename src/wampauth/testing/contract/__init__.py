@@ -1,0 +1,18 @@
+"""Does a store of your own keep what is asked of one? A class for pytest, to be subclassed with four hooks::
+
+    class TestMyStore(StoreContract):
+        def make(self, tmp_path): ...
+        def add(self, store, *, principal, ticket, pubkey): ...
+        def revoke(self, store, credential): ...
+        def close(self, store): ...
+
+Each hook, as each method of the store, may be a coroutine function, return a Deferred, or do its work at once. All are
+called in the thread of Twisted's reactor, which runs until the tests are over. Fixtures of your own may be ``autouse``.
+"""
+
+from wampauth.testing.contract.live import LiveSessions
+from wampauth.testing.contract.logins import Logins
+
+
+class StoreContract(Logins, LiveSessions):
+    """The contract of a ``Store``, as tests."""
