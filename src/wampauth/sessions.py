@@ -8,29 +8,28 @@ subscribe and register: a session that was ended may do and hear nothing more.
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Protocol
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from wampauth import claims, connections, logs, permissions, worker
 from wampauth.admission import Admissions, is_marked
 from wampauth.audit import open_audit
+from wampauth.authorizing import Authorizer
 from wampauth.claims import Principal
 from wampauth.ending import Ending
 from wampauth.live import Live
 from wampauth.lookup import Lookup
-from wampauth.permissions import DENIED, Decision, Permissions
+from wampauth.permissions import Permissions
 from wampauth.settings import Settings
 from wampauth.store import open_store
 from wampauth.watch import Watch
 
 IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
-MOST_WAITING = 100  # questions about one session that wait for it to be looked at; its client can wait, too
 NO_STORE = (
     "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
     "they end when their time is up, and not before"
@@ -92,7 +91,6 @@ class RealmSessions(ApplicationSession):
         self._connections.configure((config.extra or {}).get("connections"))
         self._ending = Ending(self, clock, for_good=self._permissions is not None)
         self._watch: Watch | None = None  # until we have joined
-        self._newcomers: dict[int, list[Deferred[Live | None]]] = {}  # sessions that are looked at: who waits for it
         self._told_of_marks = self._told_of_credentials = False
 
     async def onJoin(self, details: SessionDetails) -> None:
@@ -111,7 +109,8 @@ class RealmSessions(ApplicationSession):
             for session in await self.call("wamp.session.list"):
                 await self._adopt(watch, session, first=True)
             if self._permissions:
-                await self.register(self.authorize, self._procedure)
+                authorizer = Authorizer(self._permissions, watch, partial(self._adopt, watch))
+                await self.register(authorizer.authorize, self._procedure)
             watch.start()
             self._connections.watch(self._realm)
             worker.warn()
@@ -182,53 +181,6 @@ class RealmSessions(ApplicationSession):
         reason = self._authenticator.prefix + why
         self._record("ended", live, reason=reason)
         self._ending.end(live.session, reason)
-
-    # -- the authorizer
-
-    def authorize(
-        self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]
-    ) -> "Decision | Deferred[Decision]":
-        """The router's question: may this session do `action` (call, publish, subscribe or register) on `uri`?"""
-        assert self._watch
-        live = self._watch.live.get(details["session"])
-        if live and self._watch.may(live):
-            return self._decide(details, uri, action, options)
-        if live and (live.ended or not self._watch.can_tell()):
-            return dict(DENIED)
-        if len(self._newcomers.get(details["session"], ())) >= MOST_WAITING:
-            return dict(DENIED)
-        decided = self._look_at(self._watch, details["session"])
-        return decided.addCallback(lambda live: self._decide(details, uri, action, options) if live else dict(DENIED))
-
-    def _look_at(self, watch: Watch, session: int) -> "Deferred[Live | None]":
-        """The session if it may stay. One look answers all that its client has sent meanwhile."""
-        answer: Deferred[Live | None] = Deferred()
-        waiting = self._newcomers.setdefault(session, [])
-        waiting.append(answer)
-        if len(waiting) == 1:
-            Deferred.fromCoroutine(self._find(watch, session)).addBoth(self._tell_the_waiting, session)
-        return answer
-
-    async def _find(self, watch: Watch, session: int) -> Live | None:
-        """A session may act before it was looked at, or before we have even heard that it joined. Then we ask the
-        router for it: if it has left, nobody will tell us again."""
-        live = watch.live.get(session) or await self._adopt(watch, session)
-        if live is None or not watch.can_tell():
-            return None
-        await watch.look_at(live)
-        return live if watch.may(live) and watch.live.get(session) is live else None
-
-    def _tell_the_waiting(self, found: Any, session: int) -> None:
-        if isinstance(found, Failure):
-            self.log.error("a session can't be looked at, and is denied: {error}", error=found.value)
-            found = None
-        for answer in self._newcomers.pop(session):
-            answer.callback(found)
-
-    def _decide(self, details: dict[str, Any], uri: str, action: str, options: dict[str, Any]) -> Decision:
-        if self._permissions is None:
-            return dict(DENIED)
-        return self._permissions.decide(details["authrole"], uri, action, options)
 
     # -- for the record
 

@@ -389,7 +389,6 @@ def test_import_shows_its_progress_on_a_terminal(operator: Operator, tmp_path: P
             while "100%" not in shown:  # or the test is ended from outside
                 shown += os.read(screen.fileno(), 4096).decode(errors="replace")
         assert process.returncode == 0
-    assert shown.strip().endswith("100%")
     assert "Importing" in shown
 
 

@@ -18,7 +18,7 @@ FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"check"},
     {"testing"},
-    {"authenticator", "sessions", "watch", "service", "fallback"},
+    {"authenticator", "sessions", "authorizing", "watch", "service", "fallback"},
     {"guard", "reports", "refusals", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "history"},
     {"claims", "names", "keys", "forwarded", "places", "records", "logs", "worker"},

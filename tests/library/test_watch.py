@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from wampauth import Principal, sessions, watch
+from wampauth import Principal, authorizing, sessions, watch
 from wampauth.admission import Admissions
 from wampauth.settings import Settings
 from wampauth.store import OpenStore
@@ -96,7 +96,7 @@ class Watched:
         self.component = sessions.sessions_of(FakeAuthenticator(store))(config, self.clock)
         self.component._realm = "realm1"
         self.component.call = self._call
-        self.component.subscribe = self.component.register = self._granted
+        self.component.subscribe, self.component.register = self._granted, self._register
         self.component.leave = lambda: self.calls.append(("leave",))
 
     async def _call(self, procedure: str, *args: Any, **options: Any) -> Any:
@@ -109,6 +109,9 @@ class Watched:
 
     async def _granted(self, handler: Any, uri: str) -> None:
         pass
+
+    async def _register(self, authorize: Any, uri: str) -> None:
+        self.authorize = authorize
 
     def start(self) -> Any:
         """What comes of joining: None, or a Failure."""
@@ -135,7 +138,7 @@ class Watched:
 
     def may(self, details: dict[str, Any]) -> bool:
         outcome: list[Any] = []
-        answer = self.component.authorize(details, "com.example.add2", "call", {})
+        answer = self.authorize(details, "com.example.add2", "call", {})
         if not isinstance(answer, Deferred):
             return answer["allow"]  # type: ignore[no-any-return]
         answer.addBoth(outcome.append)
@@ -545,7 +548,7 @@ def test_an_answer_to_a_newcomers_action_does_not_undo_what_a_tick_found_since(w
     details = watched.join(1, expires=9999.0)
     old = dict(watched.register.people)
     watched.register.answer = lambda answer: slow
-    watched.component.authorize(details, "com.example.add2", "call", {})
+    watched.authorize(details, "com.example.add2", "call", {})
     watched.register.answer = lambda answer: answer
     watched.register.people["c1"] = replace(old["c1"], expires=1001.0)
     watched.tick(0.5)
@@ -574,7 +577,7 @@ def ask(watched: Watched, details: dict[str, Any], times: int = 1) -> list[bool]
     """Let a session act; what is returned fills up as the answers come."""
     answers: list[bool] = []
     for _ in range(times):
-        answer = watched.component.authorize(details, "com.example.add2", "call", {})
+        answer = watched.authorize(details, "com.example.add2", "call", {})
         if isinstance(answer, Deferred):
             answer.addCallback(lambda decision: answers.append(decision["allow"]))
         else:
@@ -586,10 +589,10 @@ def test_a_newcomer_that_sends_much_at_once_is_looked_up_once(watched: Watched, 
     """It waits, and what is too much is denied to it alone."""
     slow = Slow(watched.register)
     answers = ask(watched, watched.join(1), times=1_100)
-    assert answers == [False] * (1_100 - sessions.MOST_WAITING)
+    assert answers == [False] * (1_100 - authorizing.MOST_WAITING)
     assert watched.register.asked.count("c1") == 1
     slow.answer()
-    assert answers.count(True) == sessions.MOST_WAITING
+    assert answers.count(True) == authorizing.MOST_WAITING
     assert ask(watched, watched.join(2)) == []  # and is answered:
     slow.answer()
     assert not slow.pending
@@ -741,7 +744,7 @@ def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> Non
     for details in known, unknown:
         for uri in "com.example.add2", "com.other":
             outcome: list[Any] = []
-            answer = watched.component.authorize(details, uri, "call", {})
+            answer = watched.authorize(details, uri, "call", {})
             answer = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(coroutine(answer))
             answer.addBoth(outcome.append)
             assert outcome[0]["cache"] is False
