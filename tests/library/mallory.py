@@ -8,8 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from turns import trust
-
+from wampauth.probe.turns import trust
 from wampauth.testing.wamp import ABORT, CALL, RESULT, RawClient
 
 

@@ -9,9 +9,9 @@ import ssl
 import threading
 from typing import Any
 
-from turns import TurnTaking
 from websockets.sync.server import ServerConnection, serve
 
+from wampauth.probe.turns import TurnTaking
 from wampauth.testing.wamp import CALL, CHALLENGE, WELCOME, Message, RawClient
 
 

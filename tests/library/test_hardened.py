@@ -26,11 +26,11 @@ from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle, read_config
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, load_pem_x509_certificate
 from nacl.signing import SigningKey
 from relay import Relay
-from turns import trust
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from authenticator import Checks
 from wampauth import Authenticator, SettingsError
+from wampauth.probe.turns import trust
 from wampauth.store import connect, writing
 from wampauth.testing.wamp import (
     ABORT,

@@ -143,7 +143,10 @@ def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> N
         output, _ = second.communicate(timeout=BOOT)
         assert (second.returncode, output.count("\n")) == (1, 2)
         assert re.search(
-            r"^Error: A node is running already \(process (\d+)\): stop it with `kill \1`\.$", output, re.M
+            r"^Error: A node is running already \(process (\d+)\): "
+            r"stop it with `kill \1`, or `kill -9 \1` if it hangs\.$",
+            output,
+            re.M,
         )
         os.kill(-process.pid if ending == signal.SIGINT else process.pid, ending)
         output, _ = process.communicate(timeout=BOOT)
@@ -182,6 +185,61 @@ def test_the_start_command_is_killed(tmp_path: Path) -> None:
         assert listens(bundle.port)
 
 
+@pytest.mark.parametrize("hanging", ["controller", "worker"])
+def test_no_zombie_controller(tmp_path: Path, hanging: str) -> None:
+    """One of its processes hangs when the start command is killed, so that the node can't end in order: the next start
+    tells how to end it, and then comes up."""
+    bundle = empty_bundle(tmp_path)
+    process = start_node(bundle)
+    until(READY, process)
+    (controller,) = psutil.Process(process.pid).children()
+    family = [controller, *controller.children(recursive=True)]
+    family[hanging == "worker"].suspend()
+    process.kill()
+    process.wait()
+    with pytest.raises(NodeError) as error:
+        Node(bundle.directory).start()
+    advice = re.search(r"`kill -9 (\d+)` if it hangs", str(error.value))
+    assert advice
+    os.kill(int(advice[1]), signal.SIGKILL)
+    assert psutil.wait_procs(family, BOOT)[1] == []
+    with Node(bundle.directory):
+        assert listens(bundle.port)
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+def test_the_controller_is_killed(tmp_path: Path, hangs: bool) -> None:
+    """The start command ends, and says so by its exit code. The workers end, too, also one that hangs."""
+    bundle = empty_bundle(tmp_path)
+    process = start_node(bundle)
+    until(READY, process)
+    (controller,) = psutil.Process(process.pid).children()
+    workers = controller.children(recursive=True)
+    if hangs:
+        workers[0].suspend()
+    controller.kill()
+    process.communicate(timeout=BOOT)
+    assert process.returncode not in (0, None)
+    assert psutil.wait_procs(workers, BOOT)[1] == []
+    with Node(bundle.directory):
+        assert listens(bundle.port)
+
+
+def test_a_controller_that_nobody_has_waited_for(tmp_path: Path) -> None:
+    """It is dead, and still a process: the next start takes it for what it is."""
+    bundle = empty_bundle(tmp_path)
+    first = Node(bundle.directory)
+    first.start()
+    pid = json.loads((bundle.directory / "node.pid").read_text())["pid"]
+    workers = psutil.Process(pid).children(recursive=True)
+    os.kill(pid, signal.SIGKILL)
+    psutil.wait_procs(workers, BOOT)
+    assert psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    with Node(bundle.directory):
+        assert listens(bundle.port)
+    first.stop()
+
+
 @pytest.fixture
 def terminal() -> Iterator[Callable[[Bundle], tuple[int, int]]]:
     """Run ``wampauth start`` in a terminal of its own; its process id, and the terminal's other end."""
@@ -207,7 +265,7 @@ def terminal() -> Iterator[Callable[[Bundle], tuple[int, int]]]:
 def test_in_a_terminal_the_advice_is_ctrl_c(tmp_path: Path, terminal: Callable[[Bundle], tuple[int, int]]) -> None:
     bundle = empty_bundle(tmp_path)
     pid, other_end = terminal(bundle)
-    with pytest.raises(NodeError, match=r"\(process \d+\): stop it with Ctrl-C in its terminal\.$"):
+    with pytest.raises(NodeError, match=r"\(process \d+\): stop it with Ctrl-C in its terminal, or"):
         Node(bundle.directory).start()
     os.write(other_end, b"\x03")
     os.waitpid(pid, 0)

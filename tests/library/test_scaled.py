@@ -24,8 +24,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, WRONG, Bundle, MakeBundle, read_config
 from nacl.signing import SigningKey
-from turns import trust
 
+from wampauth.probe.turns import trust
 from wampauth.settings import SettingsError, require_private
 from wampauth.store import connect, moments, ticket_digest, writing
 from wampauth.store.engine import transaction

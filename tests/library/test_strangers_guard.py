@@ -16,10 +16,10 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, Config, MakeBundle
 from nacl.signing import SigningKey
-from turns import trust
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect as connect_websocket
 
+from wampauth.probe.turns import trust
 from wampauth.store import connect, moving, ticket_digest
 from wampauth.testing.wamp import (
     ABORT,

@@ -162,7 +162,8 @@ def require_not_running(directory: Path) -> None:
         file.unlink(missing_ok=True)
         return
     way = "Ctrl-C in its terminal" if _is_in_foreground(process.pid) else f"`kill {process.pid}`"
-    raise NodeError(f"A node is running already (process {process.pid}): stop it with {way}.")
+    force = f"`kill -9 {process.pid}`"  # its workers end with it
+    raise NodeError(f"A node is running already (process {process.pid}): stop it with {way}, or {force} if it hangs.")
 
 
 def close_folders(directory: Path, transports: Iterable[Transport]) -> None:

@@ -11,17 +11,24 @@ that a stranger could use are taken away:
 * HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
   WebSocket doesn't need it. Here Twisted finds it missing.
 
+And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
+and there would be no node to stop any more.
+
 This file is no place for what could be done elsewhere. ``wampauth.worker.missing`` tells whether it is in force.
 """
 
+import ctypes
 import importlib.machinery
 import importlib.util
+import signal
 import sys
 import time
 from contextlib import suppress
 from pathlib import Path
 
 RECURSION_LIMIT = 1_000  # Python's own
+WORKER = "crossbar.worker.main"  # in the arguments of a worker
+PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
 def run_the_next() -> None:
@@ -61,7 +68,14 @@ def date_access_logs() -> None:
     http.datetimeToLogString = lambda moment=None: as_text(time.time())
 
 
+def end_with_the_controller() -> None:
+    """Let the kernel end this worker when the process is gone that has started it. Only Linux can."""
+    if sys.platform == "linux" and WORKER in sys.orig_argv:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 run_the_next()
+end_with_the_controller()
 limit_recursion()
 with suppress(ImportError):  # a process of another kind, with other packages
     offer_no_http2()
