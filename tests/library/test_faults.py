@@ -248,7 +248,7 @@ def test_a_killed_writer_has_written_what_it_acknowledged(path: Path, after: int
 
 IMPORTER = """
 import json, sys
-from wampauth.store import connect, writing
+from wampauth.store import connect, moving
 def lines():
     for number in range(20000):
         yield json.dumps({"authid": f"p{number}", "realm": "realm1", "role": "r"}).encode()
@@ -352,9 +352,9 @@ def with_version(statement: str) -> Callable[[Path], None]:
 
 
 NOT_OURS: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "a later version": (with_version("UPDATE store SET version = 2"), "has version 2, and this program knows"),
+    "a later version": (with_version("UPDATE store SET version = 99"), "has version 99, and this program knows"),
     "no version": (with_version("DELETE FROM store"), "has version none"),
-    "two versions": (with_version("INSERT INTO store VALUES (1)"), "has version 1 and 1"),
+    "two versions": (with_version("INSERT INTO store VALUES (1)"), "has version 2 and 1, which no program gives"),
     "another table": (with_version("DROP TABLE store; CREATE TABLE store (x)"), "is not a principals database"),
     "another database": (with_version("DROP TABLE store; CREATE TABLE x (y)"), "is not a principals database"),
     "empty": (Path.touch, "is not a principals database"),

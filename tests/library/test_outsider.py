@@ -97,7 +97,7 @@ def test_the_wheel_holds_the_library_and_nothing_else(outside: Outside) -> None:
         names = set(wheel.namelist())
     here = {f"wampauth/{file.relative_to(HERE / 'src' / 'wampauth')}" for file in library() if file.is_file()}
     assert {name for name in names if not name.startswith("wampauth-")} == here
-    assert {"wampauth/py.typed", "wampauth/store/principals.sql"} <= names
+    assert {"wampauth/py.typed", "wampauth/store/schema/001.sql"} <= names
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 

@@ -18,7 +18,8 @@ import wampauth
 BUILD = ["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-index", "--no-build-isolation", "--no-cache-dir"]
 INFO = f"wampauth-{wampauth.__version__}.dist-info"
 TEMPLATES = {f"wampauth/project/{name}" for name in ("authenticator.template", "config.yaml", "gitignore")}
-DATA = {"wampauth/py.typed", "wampauth/store/principals.sql"} | TEMPLATES
+SCHEMA = {f"wampauth/store/schema/{file.name}" for file in (HERE / "src/wampauth/store/schema").glob("*.sql")}
+DATA = {"wampauth/py.typed"} | SCHEMA | TEMPLATES
 ABOUT = {"METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE", "top_level.txt"}
 
 

@@ -21,8 +21,9 @@ from nacl.signing import SigningKey
 
 from wampauth import cli as operator
 from wampauth.store import StoreError, connect, create, reading, showing, ticket_digest, writing
-from wampauth.store.engine import VERSION, transaction
+from wampauth.store.engine import transaction
 from wampauth.store.reading import Point
+from wampauth.store.schema import VERSION
 from wampauth.testing.wamp import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def test_one_that_exists_is_left_alone(url: str) -> None:
         assert showing.show(store, "alice")["authid"] == "alice"
         store.execute("UPDATE store SET version = 99")
     create(url)
-    with pytest.raises(StoreError, match="has version 99, and this program knows 1"):
+    with pytest.raises(StoreError, match=f"has version 99, and this program knows {VERSION}"):
         connect(url)
 
 

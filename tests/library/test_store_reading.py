@@ -29,7 +29,6 @@ from wampauth.store import (
     Connection,
     StoreError,
     chosen_verifier,
-    engine,
     moving,
     reading,
     showing,
@@ -315,35 +314,6 @@ def test_each_store_has_its_own_id(path: str, tmp_path: Path) -> None:
     (ours,), (theirs,) = contents(path)["identity"], contents(other)["identity"]
     assert ours != theirs
     assert len(ours[0]) == len(theirs[0]) == 32
-
-
-def test_a_store_of_an_older_program_is_read_and_gets_an_id_when_it_is_written(
-    loop: Loop, known: Principals, path: str
-) -> None:
-    with closing(stores.connect(path)) as connection:
-        connection.execute("DROP TABLE identity")
-    assert loop.ask(known.by_key, by_key()).authid == "alice"
-    point, _ = loop.ask(known.changes, None)
-    assert loop.ask(known.changes, point)[1] == set()
-    with closing(stores.connect(path)) as connection:
-        assert not connection.has_id
-        writing.revoke(connection, "alice")
-        assert connection.has_id
-        (made,) = connection.execute("SELECT id FROM identity").fetchall()
-        writing.revoke(connection, "bob")
-    assert contents(path)["identity"] == [made]
-    assert loop.ask(known.changes, point)[1] in ({"alice", "bob"}, None)
-
-
-def test_a_store_that_goes_without_an_id_can_be_written(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As by an operator who may not make tables."""
-    with closing(stores.connect(path)) as connection:
-        connection.execute("DROP TABLE identity")
-        connection.has_id = False
-        monkeypatch.setattr(engine, "token_hex", lambda size: None)  # which the table doesn't take
-        writing.revoke(connection, "alice")
-        assert not connection.has_id
-        assert showing.show(connection, "alice")["state"] == "revoked"
 
 
 def test_old_changes_are_pruned_and_who_missed_some_looks_at_everybody(

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.store import Connection, connect, create, moments, showing
+from wampauth.store import Connection, connect, create, moments, showing, upgraded
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
@@ -54,6 +54,8 @@ def on_store(new: bool = False) -> Callable[[Command], Command]:
             if new:
                 create(path)
             with closing(connect(path)) as store:
+                if store.upgraded is not None:
+                    click.echo(upgraded(store), err=True)
                 command(store, *args, **options)
                 store.settle()
 

@@ -5,11 +5,14 @@ import importlib
 import re
 from typing import Any
 
+from twisted.logger import Logger
+
 from wampauth.settings import SettingsError, require_private
 from wampauth.store import sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
 from wampauth.store.principals import Principals
 from wampauth.store.protocol import Changes, OpenStore, Store
+from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 
 __all__ = [
@@ -23,6 +26,7 @@ __all__ = [
     "create",
     "open_store",
     "ticket_digest",
+    "upgraded",
 ]
 
 SERVER_THREADS = 4  # queries at once in a database server; a file has one thread
@@ -46,21 +50,30 @@ def open_store(where: str) -> OpenStore:
 def _open_store(where: str) -> OpenStore:
     if OWN.fullmatch(where):
         return OpenStore(_load(where))
-    connect(where).close()
+    opened = connect(where)
+    opened.close()
+    if opened.upgraded is not None:
+        Logger().info("{sentence}", sentence=upgraded(opened))
     if not _is_url(where):
         require_private(where)
     return OpenStore(_principals(where))
 
 
-def connect(where: str, busy: float = BUSY) -> Connection:
-    """Open the store, which must exist, and check that it is one of ours.
+def connect(where: str, busy: float = BUSY, upgrading: bool = True) -> Connection:
+    """Open the store, which must exist, check that it is one of ours, and bring an older one up to date.
 
     :param where: a path, or a URL that begins with ``postgresql://``.
     :param busy: seconds to wait for a lock that another process holds.
-    :raises StoreError: if it is missing, not a principals database, of another version, or can't be opened.
+    :param upgrading: False leaves an older store as it is.
+    :raises StoreError: if it is missing, not a principals database, of a later version, or can't be opened.
     """
-    store: Connection = _engine(where).connect(where, busy)
+    store: Connection = _engine(where).connect(where, busy, upgrading=upgrading)
     return store
+
+
+def upgraded(store: Connection) -> str:
+    """What to tell about a store that was upgraded at opening."""
+    return f"{store.name} was upgraded from version {store.upgraded} to {VERSION}, which no older wampauth can use."
 
 
 def create(where: str) -> None:

@@ -1,17 +1,18 @@
 """What do the engines of a store have in common?
 
 ``sqlite.py`` and ``postgresql.py`` answer with the same kind of connection, so that ``reading.py`` (in the node) and
-``writing.py``, ``showing.py`` and ``moving.py`` (for the operator) speak the SQL of ``principals.sql`` to either.
+``writing.py``, ``showing.py`` and ``moving.py`` (for the operator) speak the SQL of ``schema/`` to either.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from importlib.resources import files
+from contextlib import AbstractContextManager, contextmanager, suppress
 from secrets import token_hex
 from typing import Any, Protocol, TypeVar
 
-VERSION = 1  # of principals.sql; raise it with each change there
+from wampauth.store.schema import VERSION, steps
+
 BUSY = 2.0  # seconds to wait for a lock that another process holds; below the guard's deadline
+UPGRADING = 60.0  # seconds to wait for another process that upgrades the store
 
 
 class StoreError(Exception):
@@ -21,9 +22,10 @@ class StoreError(Exception):
 class Connection(Protocol):
     """An open store."""
 
-    has_id: bool  # whether there is the table ``identity``
+    ENGINE: str  # sqlite or postgresql
     BEGIN_READING: tuple[str, ...]  # the statements that begin a transaction
     BEGIN_WRITING: tuple[str, ...]
+    upgraded: int | None  # the version that was found at opening, if it was an older one
 
     @property
     def name(self) -> str:
@@ -39,6 +41,15 @@ class Connection(Protocol):
 
     def execute(self, query: str, parameters: Any = ..., /) -> Any:
         """Run a statement, with ``?`` for each parameter, and return its cursor."""
+
+    def run(self, script: str, /) -> None:
+        """Run several statements, without parameters."""
+
+    def has_tables(self) -> bool:
+        """Whether there is a store at all, of whatever version."""
+
+    def upgrading(self) -> AbstractContextManager[None]:
+        """A transaction that may change the tables, and waits for others that do."""
 
     def rollback(self) -> None:
         """Take back what the transaction has done so far."""
@@ -77,8 +88,6 @@ def transaction(store: Connection, writing: bool = True) -> Iterator[None]:
 
     :raises StoreError: if the disk is full, the store can't be written, or another writer keeps it for too long.
     """
-    if writing and not store.has_id:
-        _give_id(store)
     with sentences(store):
         try:
             for statement in store.BEGIN_WRITING if writing else store.BEGIN_READING:
@@ -91,47 +100,55 @@ def transaction(store: Connection, writing: bool = True) -> Iterator[None]:
             raise
 
 
-def _give_id(store: Connection) -> None:
-    """Tell a store that an older program made from others. Who can't write this can't write the rest either, and is
-    told so then; or may write, but not make tables, and does without."""
-    with suppress(store.Error):
-        for statement in store.BEGIN_WRITING:
-            store.execute(statement)
-        store.execute("CREATE TABLE IF NOT EXISTS identity (id TEXT NOT NULL)")
-        store.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (token_hex(16),))
-        store.execute("COMMIT")
-        store.has_id = True
-        return
-    with suppress(store.Error):
-        store.rollback()
+def checked(store: SomeConnection, upgrading: bool = True) -> SomeConnection:
+    """See that the store is one of ours, and bring an older one to what this program knows. One that can't be used is
+    closed.
 
-
-def checked(store: SomeConnection) -> SomeConnection:
-    """See that the store is one of ours. One that isn't is closed.
-
-    :raises StoreError: if it is no principals database, or one of another version.
+    :param upgrading: False leaves an older one as it is.
+    :raises StoreError: if it is no principals database, one of a later version, or can't be upgraded.
     """
     try:
-        with sentences(store):
-            versions = [version for (version,) in store.execute("SELECT version FROM store").fetchall()]
-        if versions != [VERSION]:
-            found = " and ".join(map(str, versions)) or "none"
-            raise StoreError(f"{store.name} has version {found}, and this program knows {VERSION}: use its own")
-        store.has_id = _has_id(store)
+        if version(store) < VERSION and upgrading:
+            upgrade(store)
     except BaseException:
         store.close()
         raise
     return store
 
 
-def _has_id(store: Connection) -> bool:
-    """Whether the store has an id. An older program's has none, or a reader may not be allowed to see it."""
-    with suppress(store.Error):
-        return bool(store.execute("SELECT 1 FROM identity").fetchall())
-    return False
+def version(store: Connection) -> int:
+    """How many steps the store has taken.
+
+    :raises StoreError: if it is no principals database, or one that a later program has made.
+    """
+    with sentences(store):
+        versions = [version for (version,) in store.execute("SELECT version FROM store").fetchall()]
+    if len(versions) != 1 or not isinstance(versions[0], int) or versions[0] < 1:
+        found = " and ".join(map(str, versions)) or "none"
+        raise StoreError(f"{store.name} has version {found}, which no program gives: put a backup in its place")
+    if versions[0] > VERSION:
+        raise StoreError(
+            f"{store.name} has version {versions[0]}, and this program knows {VERSION}: a later wampauth upgraded it,"
+            " install that one (or put a backup from before in its place)"
+        )
+    return int(versions[0])
 
 
-def script() -> str:
-    """The statements that make an empty store."""
-    tables = files(__package__).joinpath("principals.sql").read_text()
-    return f"{tables} INSERT INTO store VALUES ({VERSION}); INSERT INTO identity VALUES ('{token_hex(16)}');"
+def upgrade(store: Connection) -> None:
+    """Take the steps that the store lacks, from none on: all or nothing. One process does it, others wait for it.
+
+    :raises StoreError: if that can't be done; the store is as it was.
+    """
+    try:
+        with store.upgrading():
+            since = version(store) if store.has_tables() else 0  # another process may have been faster
+            if since == VERSION:
+                return
+            for step in steps(store.ENGINE, since):
+                store.run(step)
+            store.execute("DELETE FROM store")
+            store.execute("INSERT INTO store VALUES (?)", (VERSION,))
+            store.execute("INSERT INTO identity SELECT ? WHERE NOT EXISTS (SELECT 1 FROM identity)", (token_hex(16),))
+        store.upgraded = since or None
+    except store.Error as error:
+        raise StoreError(f"{store.name} can't be brought to version {VERSION}: {store.explain(error)}") from None

@@ -8,12 +8,13 @@ import os
 import re
 import select
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import psycopg
 
-from wampauth.store.engine import BUSY, StoreError, checked, script, sentences
+from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
 
 apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
 # No password, and no place where one could slip in: what couldn't be read is quoted in errors.
@@ -23,14 +24,15 @@ URL = re.compile(
 )
 CONNECT_TIMEOUT = 2  # seconds; below the guard's deadline, like BUSY
 KEEPALIVE = 3  # seconds: is the machine still there?
-LOCK = 7_316_550  # any number; with it, two operators don't make the tables at once
-CLOCK = """CREATE FUNCTION store_now() RETURNS DOUBLE PRECISION LANGUAGE SQL
+LOCK = 7_316_550  # any number; with it, two processes don't make or change the tables at once
+CLOCK = """CREATE OR REPLACE FUNCTION store_now() RETURNS DOUBLE PRECISION LANGUAGE SQL
            AS 'SELECT EXTRACT(EPOCH FROM date_trunc(''milliseconds'', clock_timestamp()))::DOUBLE PRECISION'"""
 
 
 class Connection(psycopg.Connection[tuple[Any, ...]]):
     """A store in PostgreSQL, with what ``engine.Connection`` asks for."""
 
+    ENGINE = "postgresql"
     BEGIN_READING: tuple[str, ...] = ("BEGIN ISOLATION LEVEL REPEATABLE READ",)
     BEGIN_WRITING: tuple[str, ...] = (
         "BEGIN",
@@ -38,12 +40,32 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     )  # writers take turns, readers don't mind
 
     name: str
-    has_id: bool
+    upgraded: int | None = None
     identity: tuple[int, ...] = ()  # the number of the table: tables that are made anew have another
 
     def execute(self, query: Any, params: Any = None, **options: Any) -> psycopg.Cursor[tuple[Any, ...]]:
         """Run a statement that is written with SQLite's placeholders."""
         return super().execute(query.replace("?", "%s"), params, **options)
+
+    def run(self, script: str) -> None:
+        """Run several statements."""
+        super().execute(script.replace(" TEXT", ' TEXT COLLATE "C"'))  # sorted by code point, as in a file
+
+    def has_tables(self) -> bool:
+        """Whether there is a store at all, of whatever version."""
+        return self.execute("SELECT to_regclass('store')").fetchone() != (None,)
+
+    @contextmanager
+    def upgrading(self) -> Iterator[None]:
+        """A transaction that may change the tables. Those who write wait before it takes any other lock."""
+        with self.transaction():
+            self.execute(f"SET LOCAL lock_timeout = {int(UPGRADING * 1000)}")
+            self.execute("SET LOCAL statement_timeout = 0")
+            self.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
+            if self.has_tables():
+                self.execute("LOCK TABLE change IN EXCLUSIVE MODE")
+            self.execute(CLOCK)
+            yield
 
     def interrupt(self) -> None:
         """Hang up, which also works when the server says nothing any more. The server ends the query at `longest`."""
@@ -69,14 +91,15 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         return " ".join(str(error).split())
 
 
-def connect(url: str, busy: float = BUSY, longest: float | None = None) -> Connection:
-    """Connect to the database that `url` names, and check that there is a store of ours.
+def connect(url: str, busy: float = BUSY, longest: float | None = None, upgrading: bool = True) -> Connection:
+    """Connect to the database that `url` names, check that there is a store of ours, and bring an older one up to date.
 
     :param busy: seconds to wait for a lock that another session holds, or for a server that doesn't answer.
     :param longest: seconds after which the server gives up a statement; None: never.
-    :raises StoreError: if there is none, or one of another version, or the server can't be reached.
+    :param upgrading: False leaves an older store as it is.
+    :raises StoreError: if there is none, or one of a later version, or the server can't be reached.
     """
-    store = checked(_connect(url, busy, longest))
+    store = checked(_connect(url, busy, longest), upgrading)
     with sentences(store):
         row = store.execute("SELECT 'change'::regclass::oid::bigint").fetchone()
     store.identity = row or ()
@@ -90,11 +113,10 @@ def create(url: str) -> None:
     """
     store = _connect(url, BUSY, None)
     try:
-        with sentences(store), store.transaction():
-            store.execute(f"SELECT pg_advisory_xact_lock({LOCK})")
-            if store.execute("SELECT to_regclass('store')").fetchone() == (None,):
-                store.execute(CLOCK)
-                store.execute(script().replace(" TEXT", ' TEXT COLLATE "C"'))  # sorted by code point, as in a file
+        with sentences(store):
+            exists = store.has_tables()
+        if not exists:
+            upgrade(store)
     finally:
         store.close()
 

@@ -115,7 +115,7 @@ def changes(connection: Connection, since: Any) -> tuple[Point, set[str] | None]
 
 def _point(connection: Connection) -> Point:
     """Where the store is now."""
-    known = connection.execute(ID).fetchall() if connection.has_id else ()
+    known = connection.execute(ID).fetchall()
     moment, seq, *last = connection.execute(LAST).fetchone()
     return Point((*connection.identity, *(identity for (identity,) in known)), seq or 0, moment, (last[0], last[1]))
 

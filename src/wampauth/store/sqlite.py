@@ -4,12 +4,13 @@ import os
 import sqlite3
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from wampauth.store.engine import BUSY, StoreError, checked, script, sentences
+from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
 
 apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
 SETTLING = 200  # milliseconds to wait for readers until the log can be emptied
@@ -28,12 +29,13 @@ ADVICE = {
 class Connection(sqlite3.Connection):
     """A store in a file, with what ``engine.Connection`` asks for. ``interrupt`` is SQLite's own."""
 
+    ENGINE = "sqlite"
     BEGIN_READING: tuple[str, ...] = ("BEGIN",)
     BEGIN_WRITING: tuple[str, ...] = ("BEGIN IMMEDIATE",)  # writers take turns
 
     name: str
-    has_id: bool
-    busy: int  # milliseconds to wait for a lock
+    upgraded: int | None = None
+    busy: int = 0  # milliseconds to wait for a lock
     fingerprint: tuple[int, ...]
 
     @property
@@ -47,6 +49,38 @@ class Connection(sqlite3.Connection):
             return self.fingerprint != _fingerprint(self.name)
         except OSError:
             return True
+
+    def run(self, script: str) -> None:
+        """Run several statements; unlike ``executescript`` within the transaction that was begun."""
+        statement = ""
+        for line in script.splitlines(keepends=True):
+            statement += line
+            if sqlite3.complete_statement(statement):
+                self.execute(statement)
+                statement = ""
+
+    def has_tables(self) -> bool:
+        """Whether there is a store at all, of whatever version."""
+        return bool(self.execute("SELECT 1 FROM sqlite_master WHERE name = 'store'").fetchall())
+
+    @contextmanager
+    def upgrading(self) -> Iterator[None]:
+        """A transaction that may change the tables, also those that others refer to."""
+        self.execute("PRAGMA foreign_keys = OFF")  # or a table couldn't be dropped and made anew
+        self.execute(f"PRAGMA busy_timeout = {int(UPGRADING * 1000)}")
+        try:
+            self.execute("BEGIN IMMEDIATE")
+            yield
+            if self.execute("PRAGMA foreign_key_check").fetchall():
+                raise sqlite3.IntegrityError("credentials without a principal would be left")
+            self.execute("COMMIT")
+        except BaseException:
+            with suppress(sqlite3.Error):
+                self.rollback()
+            raise
+        finally:
+            self.execute("PRAGMA foreign_keys = ON")
+            self.execute(f"PRAGMA busy_timeout = {self.busy}")
 
     def settle(self) -> None:
         """Move what was written from the log into the file, so that the file alone is the store. Otherwise its log
@@ -65,34 +99,27 @@ class Connection(sqlite3.Connection):
         return ADVICE.get(code & 0xFF, str(error))  # the low byte is the primary code, the rest says more
 
 
-def connect(path: str, busy: float = BUSY, longest: float | None = None) -> Connection:
-    """Open the store at `path`, which must exist, and check that it is one of ours.
+def connect(path: str, busy: float = BUSY, longest: float | None = None, upgrading: bool = True) -> Connection:
+    """Open the store at `path`, which must exist, check that it is one of ours, and bring an older one up to date.
 
     :param busy: seconds to wait for a lock that another process holds.
     :param longest: makes no difference here: a query is short, or waits for a lock.
-    :raises StoreError: if it is missing, not a principals database, of another version, or can't be opened.
+    :param upgrading: False leaves an older store as it is.
+    :raises StoreError: if it is missing, not a principals database, of a later version, or can't be opened.
     """
     try:
         fingerprint = _fingerprint(path)
-        store = sqlite3.connect(
-            f"file:{quote(path)}?mode=rw",
-            uri=True,
-            timeout=busy,
-            isolation_level=None,  # transactions begin and end where the code says so
-            check_same_thread=False,  # adbapi closes a thread's connection from the reactor's thread
-            factory=Connection,
-        )
+        store = _open(path, busy)
     except FileNotFoundError:
         raise StoreError(f"there is no store at {path}: `wampauth add` makes one") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {Connection.explain(error)}") from None
-    store.name, store.fingerprint, store.busy = path, fingerprint, int(busy * 1000)
-    store.create_function("store_now", 0, lambda: round(time.time(), 3))
+    store.fingerprint = fingerprint
     with sentences(store):
         store.execute("PRAGMA foreign_keys = ON")
-    return checked(store)
+    return checked(store, upgrading)
 
 
 def create(path: str) -> None:
@@ -116,11 +143,25 @@ def create(path: str) -> None:
         raise StoreError(f"{path}: {Connection.explain(error)}") from None
 
 
+def _open(path: str, busy: float) -> Connection:
+    store = sqlite3.connect(
+        f"file:{quote(path)}?mode=rw",
+        uri=True,
+        timeout=busy,
+        isolation_level=None,  # transactions begin and end where the code says so
+        check_same_thread=False,  # adbapi closes a thread's connection from the reactor's thread
+        factory=Connection,
+    )
+    store.name, store.busy = path, int(busy * 1000)
+    store.create_function("store_now", 0, lambda: round(time.time(), 3))
+    return store
+
+
 def _fill(file: Path) -> None:
-    store = sqlite3.connect(file, isolation_level=None)
+    store = _open(str(file), BUSY)
     try:
         store.execute("PRAGMA journal_mode = WAL")  # readers don't wait for a writer, nor it for them
-        store.executescript(f"BEGIN; {script()} COMMIT;")
+        upgrade(store)
     finally:
         store.close()
 

@@ -19,7 +19,9 @@ VERIFIERS = {  # what is stored of each kind of credential
     "ticket": names.sha256,
     "chosen": names.argon2id,
 }
-ADD_CHANGE = "INSERT INTO change SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
+ADD_CHANGE = "INSERT INTO change (seq, authid, credential) SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
+ADD_CREDENTIAL = """INSERT INTO credential (id, authid, kind, verifier, label, created, not_before, expires, revoked)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PRUNE = "DELETE FROM change WHERE seq <= (SELECT MAX(seq) FROM change) - ?"
 KEPT = 10_000  # changes; who was away for longer looks at everybody
 
@@ -111,7 +113,8 @@ def insert(connection: Connection, principal: Record) -> None:
     extra = json.dumps(names.extra(principal.get("extra", {})))
     if connection.execute("SELECT 1 FROM principal WHERE authid = ?", (authid,)).fetchone():
         raise Refused(f"there is a principal {authid} already")
-    connection.execute("INSERT INTO principal VALUES (?, ?, ?, ?, ?)", (*row, extra, seconds(principal.get("revoked"))))
+    values = (*row, extra, seconds(principal.get("revoked")))
+    connection.execute("INSERT INTO principal (authid, realm, role, extra, revoked) VALUES (?, ?, ?, ?, ?)", values)
 
 
 def insert_credential(connection: Connection, authid: str, credential: Record, past: bool = False) -> str:
@@ -134,9 +137,7 @@ def insert_credential(connection: Connection, authid: str, credential: Record, p
         raise Refused(f"there is a credential {identifier} already")
     label = names.label(credential.get("label", ""))
     times = (created if created is not None else now(connection), not_before, expires, revoked)
-    connection.execute(
-        "INSERT INTO credential VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (identifier, authid, kind, verifier, label, *times)
-    )
+    connection.execute(ADD_CREDENTIAL, (identifier, authid, kind, verifier, label, *times))
     return identifier
 
 
