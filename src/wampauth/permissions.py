@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from crossbar.common.checkconfig import InvalidConfigException, check_router_realm_role
-
 from wampauth.rules import Rules
 from wampauth.settings import SettingsError
 
@@ -89,6 +87,10 @@ def check(personality: Any, roles: Any) -> None:
     """
     if not isinstance(roles, Mapping):
         raise SettingsError("setting 'roles' must be an object, with a list of rules for each role")
+    if not roles:
+        return
+    from crossbar.common.checkconfig import InvalidConfigException, check_router_realm_role  # which takes its time
+
     for role, permissions in roles.items():
         try:
             check_router_realm_role(personality, {"name": role, "permissions": permissions})

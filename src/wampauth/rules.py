@@ -10,7 +10,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from autobahn.wamp.uri import Pattern
-from crossbar.router.role import RouterPermissions, RouterRoleStaticAuth
 
 ANSWERED_BY = {"subscribe": "publish", "register": "call"}  # what others do that reaches who did this
 
@@ -22,8 +21,10 @@ class Rules:
 
     def __init__(self, role: str, rules: Sequence[Rule]) -> None:
         """:param rules: well-formed ones."""
+        from crossbar.router.role import RouterRoleStaticAuth  # here, since it takes 0.4 s to load
+
         self._router = RouterRoleStaticAuth(None, role, list(rules))
-        read = [RouterPermissions.from_dict(dict(rule)) for rule in rules]
+        read = [_read(rule) for rule in rules]
         # The router keeps both kinds like this: of two rules at one place, the last counts.
         self._plain = {rule.uri: rule for rule in read if ".." not in rule.uri}
         wild = {rule.uri[: rule.uri.index("..")]: rule for rule in read if ".." in rule.uri}
@@ -95,16 +96,23 @@ def dangerous_rules(realm: Mapping[str, Any], asked: Mapping[str, Sequence[Rule]
     everybody = {**static, **(asked or {})}
     found = []
     for name, rules in static.items():
-        for rule in map(RouterPermissions.from_dict, rules):
+        for rule in map(_read, rules):
             where = f"role {name!r} in realm {realm.get('name')!r}, rule {rule.uri!r}: "
             others = [other for role, theirs in everybody.items() if role != name for other in theirs]
             found += [where + danger for danger in (*_open_to_patterns(rule, rules, others), *_believes(rule))]
     return found
 
 
+def _read(rule: Rule) -> Any:
+    """The rule as the router reads it."""
+    from crossbar.router.role import RouterPermissions
+
+    return RouterPermissions.from_dict(dict(rule))
+
+
 def _open_to_patterns(rule: Any, own: Sequence[Rule], others: Sequence[Rule]) -> Iterator[str]:
-    read = [RouterPermissions.from_dict(dict(other)) for other in others]
-    mine = [RouterPermissions.from_dict(dict(one)) for one in own]
+    read = [_read(other) for other in others]
+    mine = [_read(one) for one in own]
     for action, answer in ANSWERED_BY.items():
         if not getattr(rule, action):
             continue
