@@ -33,7 +33,7 @@ import tempfile
 import textwrap
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache, cached_property
@@ -165,7 +165,7 @@ class Shell:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._ports = {"8080": str(free_port()), "8443": str(free_port())}
+        self._ports = {told: str(free_port()) for told in ("8080", "8443", "8090")}
         self._state = folder / ".state"  # the variables that commands have exported
         self._environment = environment(folder)
         self._background: list[subprocess.Popen[str]] = []
@@ -249,7 +249,8 @@ class Shell:
     def stop(self) -> None:
         """End what was started last, as Ctrl-C would."""
         process = self._background.pop()
-        os.killpg(process.pid, signal.SIGINT)
+        with suppress(ProcessLookupError):  # it has ended by itself
+            os.killpg(process.pid, signal.SIGINT)
         process.wait(PATIENCE)
 
     def close(self) -> None:

@@ -20,7 +20,7 @@ FLOORS = [
     {"testing"},
     {"authenticator", "sessions", "authorizing", "watch", "service", "fallback"},
     {"guard", "reports", "refusals", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "history"},
+    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history"},
     {"claims", "names", "keys", "forwarded", "places", "records", "logs", "worker"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
