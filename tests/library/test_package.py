@@ -89,7 +89,8 @@ def test_it_asks_for_ranges(metadata: email.message.Message) -> None:
     assert {"crossbar", "autobahn", "twisted", "pynacl", "click"} <= names
     assert not names & {"trustme", "pytest", "psycopg", "setuptools", "numpy", "bjdata"}
     assert [requirement for requirement in needed if "extra ==" in requirement] == [
-        'psycopg[binary]>=3.2; extra == "postgresql"'
+        'psycopg[binary]>=3.2; extra == "postgresql"',
+        'treq>=24; extra == "http"',
     ]
 
 
