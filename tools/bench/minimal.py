@@ -3,11 +3,8 @@
 No store, no throttle, no audit, no deadline, no check of what comes in. Not to be copied: here to be compared with.
 """
 
-from collections.abc import Callable
 from typing import Any
 
-import nacl.exceptions
-import nacl.pwhash
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import ComponentConfig, SessionDetails
@@ -34,15 +31,6 @@ class Checks:
             raise ApplicationError("com.example.no_such_user", "no such key")
         return copy(known)
 
-    def inline(self, realm: str, authid: str, details: dict[str, Any]) -> Answer:
-        """A chosen ticket, hashed where it shouldn't be: on the reactor."""
-        known = self._tickets[authid]
-        try:
-            nacl.pwhash.verify(known["verifier"].encode(), details["ticket"].encode())
-        except nacl.exceptions.InvalidkeyError:
-            raise ApplicationError("com.example.invalid_ticket", "invalid ticket") from None
-        return copy(known)
-
 
 def copy(known: Answer) -> Answer:
     """The router writes into the extra that it is given."""
@@ -54,17 +42,8 @@ class Authenticator(ApplicationSession):
 
     async def onJoin(self, details: SessionDetails) -> None:
         checks = Checks(self.config.extra)
-        for method in "ticket", "cryptosign", "inline":
+        for method in "ticket", "cryptosign":
             await self.register(getattr(checks, method), f"com.example.authenticate.{method}")
-
-
-def create_ticket(config: dict[str, Any], controller: Any) -> Callable[..., Answer]:
-    """The smallest function authenticators."""
-    return Checks(config).ticket
-
-
-def create_cryptosign(config: dict[str, Any], controller: Any) -> Callable[..., Answer]:
-    return Checks(config).cryptosign
 
 
 class Authorizer(ApplicationSession):

@@ -1,28 +1,27 @@
 """Which nodes are measured? Each is the shipped configuration or a variation of it, in a directory of its own.
 
-``ours``        ``config.json`` and a store of the size asked for; the throttle is open, since all come from one address
-``alone``       the same without ``Sessions``: our authenticator, and nobody who watches the sessions
-``authorized``  the realms and the authorizer of ``hardened.yaml`` behind the plain transports of ``config.json``
-``smallest``    the same realms without our components: transports for anonymous and static logins, and for the smallest
-                possible authenticators of ``minimal.py``
-``watched``     the same with the smallest component that hears of each session, as ``Sessions`` do
-``scaled``      ``scaled.yaml``, and a transport of the first proxy's own besides the one that it shares
+``ours``        ``config.json`` as it is shipped, and a store of the size asked for
+``open``        the same with the throttle open, for what logs in with wrong tickets, and without a pause
+``authorized``  that, with the realms and the authorizer of ``hardened.yaml`` behind the plain transports
+``smallest``    the yardstick. The same realms and transports without our components: the smallest possible
+                authenticator, authorizer and listener to joins and leaves of ``minimal.py``, and static logins
+``scaled``      ``scaled.yaml``, open, and a transport of the first proxy's own besides the one that it shares
 """
 
-import copy
 import hashlib
 import json
 import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
 import yaml
-from load import Credential, Transport
 from nacl.signing import SigningKey
+from wire import Credential, Transport
 
 from wampauth.store import chosen_verifier, create, sqlite, ticket_digest
 from wampauth.testing import Node, NodeError, free_port
@@ -30,7 +29,7 @@ from wampauth.testing.node import START_TIMEOUT
 
 ROOT = Path(__file__).parents[2]
 OPEN = {"failures_at_once": 1_000_000, "deadline": 60.0}  # a machine that is busy with other things refuses nobody
-AUTHENTICATOR, SESSIONS = "authenticator.AuthenticatorSession", "authenticator.Sessions"
+AUTHENTICATOR = "authenticator.AuthenticatorSession"
 CHOSEN = "secret123"
 SAMPLE = 2_000  # principals of a store that log in, at most, of each method
 CALLS_AND_EVENTS = [
@@ -42,20 +41,27 @@ CALLS_AND_EVENTS = [
 Config = dict[str, Any]
 
 
+@dataclass(frozen=True)
+class Kind:
+    """A node to boot."""
+
+    kind: str
+    principals: int = 10  # in the store
+    chosen: int = 2  # of them, with chosen tickets
+
+
 class BenchNode:
     """A node that is running, and what its processes have used so far."""
 
-    def __init__(self, kind: str, principals: int = 10, chosen: int = 2, root: Path = ROOT) -> None:
-        """
-        :param principals: how many there are in the store, `chosen` of them with chosen tickets.
-        :param root: where the modules and the shipped configurations lie.
-        """
+    def __init__(self, kind: Kind, root: Path = ROOT) -> None:
+        """:param root: where the modules and the shipped configurations lie."""
         self._temporary = tempfile.TemporaryDirectory(prefix="bench-")
         self.directory = Path(self._temporary.name)
         self.port, self.own_port = free_port(), free_port()
         self.store = str(self.directory / "principals.db")
-        self.credentials = fill(self.store, principals, chosen)
-        config = KINDS[kind](root)
+        self.credentials = fill(self.store, kind.principals, kind.chosen)
+        known = [credential for some in self.credentials.values() for credential in some]
+        config = KINDS[kind.kind](root, known)
         (self.directory / "config.json").write_text(json.dumps(placed(config, root, self.port, self.own_port)))
         (self.directory / "admission.key").touch(0o600)
         (self.directory / "admission.key").write_bytes(os.urandom(32))
@@ -75,6 +81,13 @@ class BenchNode:
                 raise NodeError(f"not all of the node's processes came up: {self.directory / 'node.log'} says why")
             time.sleep(0.05)
         self._workers = {title(child): child for child in controller.children()}
+
+    def restart(self) -> float:
+        """Stop it and start it again, in one process after the other as an operator would: when it was ready, in
+        seconds on the monotonic clock."""
+        self._node.stop()
+        self.start()
+        return time.monotonic()
 
     def stop(self) -> None:
         self._node.stop()
@@ -99,6 +112,10 @@ class BenchNode:
     def memory(self) -> float:
         """MiB of memory that the router worker holds."""
         return float(self._router.memory_info().rss / 2**20)
+
+    def connections(self) -> int:
+        """How many the router worker has open, with its other files."""
+        return int(self._router.num_fds())
 
 
 def title(process: psutil.Process) -> str:
@@ -213,11 +230,15 @@ def opened(config: Config) -> Config:
     return config
 
 
-def ours(root: Path) -> Config:
+def ours(root: Path, known: list[Credential]) -> Config:
+    return shipped(root, "config.json")
+
+
+def open_(root: Path, known: list[Credential]) -> Config:
     return opened(shipped(root, "config.json"))
 
 
-def scaled(root: Path) -> Config:
+def scaled(root: Path, known: list[Credential]) -> Config:
     config = opened(shipped(root, "scaled.yaml"))
     first = next(worker for worker in config["workers"] if worker["type"] == "proxy")
     (shared,) = first["transports"]
@@ -225,15 +246,8 @@ def scaled(root: Path) -> Config:
     return config
 
 
-def alone(root: Path) -> Config:
-    config = ours(root)
-    worker = config["workers"][0]
-    worker["components"] = [one for one in worker["components"] if one["classname"] != SESSIONS]
-    return config
-
-
-def authorized(root: Path) -> Config:
-    config = ours(root)
+def authorized(root: Path, known: list[Credential]) -> Config:
+    config = open_(root, known)
     hardened = shipped(root, "hardened.yaml")["workers"][0]
     worker = config["workers"][0]
     worker["realms"] = hardened["realms"]
@@ -243,55 +257,30 @@ def authorized(root: Path) -> Config:
     return config
 
 
-def smallest(root: Path) -> Config:
-    """Transports ``anonymous``, ``static``, ``dynamic``, ``function`` and ``inline``, and the role ``authorized``."""
+def smallest(root: Path, known: list[Credential]) -> Config:
+    """Transports ``ws`` and ``static``, and the role ``authorized``."""
     config = shipped(root, "config.json")
     worker = config["workers"][0]
     realm1 = next(realm for realm in worker["realms"] if realm["name"] == "realm1")
     asked = [{"uri": "com.example.authorize", "match": "exact", "allow": {"register": True}}]
     realm1["roles"].append({"name": "authorizer", "permissions": asked})
     realm1["roles"].append({"name": "authorized", "authorizer": "com.example.authorize"})
-    known = dicts()
     components = [one for one in worker["components"] if one["classname"] == "backend.Backend"]
-    components.append(component("minimal.Authenticator", "realm-auth", "authenticator", known))
+    components.append(component("minimal.Authenticator", "realm-auth", "authenticator", dicts(known)))
     components.append(component("minimal.Authorizer", "realm1", "authorizer", {"allowed": CALLS_AND_EVENTS}))
+    components += [component("minimal.Watcher", realm, "trusted", {}) for realm in ("realm1", "devices")]
     worker["components"] = components
     paths = worker["transports"][0]["paths"]
-    service = paths["ws"]
-    worker["transports"][0]["paths"] = {
-        "/": {},
-        "anonymous": {**service, "auth": {"anonymous": {"type": "static", "role": "frontend"}}},
-        "static": {**service, "auth": static()},
-        "dynamic": {**service, "auth": {method: dynamic(method) for method in ("ticket", "cryptosign")}},
-        "inline": {**service, "auth": {"ticket": dynamic("inline")}},
-        "function": {
-            **service,
-            "auth": {
-                method: {"type": "function", "create": f"minimal.create_{method}", "config": known}
-                for method in ("ticket", "cryptosign")
-            },
-        },
-    }
-    return copy.deepcopy(config)
-
-
-def watched(root: Path) -> Config:
-    config = smallest(root)
-    worker = config["workers"][0]
-    told = [{"uri": "wamp.session.", "match": "prefix", "allow": {"subscribe": True}}]
-    for realm in worker["realms"]:
-        if realm["name"] != "realm-auth":
-            realm["roles"].append({"name": "watcher", "permissions": told})
-            worker["components"].append(component("minimal.Watcher", realm["name"], "watcher", {}))
+    paths["/"] = {}
+    paths["static"] = {**paths["ws"], "auth": static()}
     return config
 
 
-KINDS: dict[str, Callable[[Path], Config]] = {
+KINDS: dict[str, Callable[[Path, list[Credential]], Config]] = {
     "ours": ours,
-    "alone": alone,
+    "open": open_,
     "authorized": authorized,
     "smallest": smallest,
-    "watched": watched,
     "scaled": scaled,
 }
 
@@ -300,39 +289,22 @@ def component(classname: str, realm: str, role: str, extra: Config) -> Config:
     return {"type": "class", "classname": classname, "realm": realm, "role": role, "extra": extra}
 
 
-def dynamic(procedure: str) -> Config:
-    return {
-        "type": "dynamic",
-        "authenticator": f"com.example.authenticate.{procedure}",
-        "authenticator-realm": "realm-auth",
-    }
-
-
 def static() -> Config:
-    """Crossbar.io's own: the principals of a store of ten, in the configuration."""
-    tickets = {f"user{n}": {"ticket": f"ticket-{n}", "role": "frontend"} for n in range(4)}
+    """Crossbar.io's own: a principal with all permissions, and one who is asked about."""
+    tickets = {"user0": {"ticket": "ticket-0", "role": "frontend"}}
     tickets["authorized"] = {"ticket": "ticket-0", "role": "authorized"}
-    keys = {
-        f"device{n}": {"realm": "devices", "role": "device", "authorized_keys": [pubkey(digits(f"device{n}"))]}
-        for n in range(4)
-    }
-    return {
-        "ticket": {"type": "static", "principals": tickets},
-        "cryptosign": {"type": "static", "principals": keys},
-    }
+    return {"ticket": {"type": "static", "principals": tickets}}
 
 
-def dicts() -> Config:
-    """What the smallest authenticators know: the same principals."""
+def dicts(known: list[Credential]) -> Config:
+    """What the smallest authenticator knows: the same principals as the store."""
     tickets: Config = {}
-    for authid in [f"user{n}" for n in range(4)] + [f"chosen{n}" for n in range(2)]:
-        answer = {"realm": "realm1", "authid": authid, "role": "frontend", "extra": {"foo": 23}}
-        tickets[authid] = {"answer": answer, "ticket": authid.replace("user", "ticket-")}
-        if authid.startswith("chosen"):
-            tickets[authid]["verifier"] = chosen_verifier(CHOSEN)
     keys: Config = {}
-    for number in range(4):
-        key = pubkey(digits(f"device{number}"))
-        answer = {"realm": "devices", "authid": f"device{number}", "role": "device", "extra": {"foo": 23}}
-        keys[key] = {"answer": {**answer, "pubkey": key}}
+    for one in known:
+        answer = {"realm": one["realm"], "authid": one["authid"], "extra": {"foo": 23}}
+        if one["method"] == "ticket":
+            tickets[one["authid"]] = {"answer": {**answer, "role": "frontend"}, "ticket": one["ticket"]}
+        else:
+            key = pubkey(one["seed"])
+            keys[key] = {"answer": {**answer, "role": "device", "pubkey": key}}
     return {"tickets": tickets, "keys": keys}

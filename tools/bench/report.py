@@ -58,11 +58,11 @@ class Bar:
     at_most: bool = True
 
     @property
-    def is_met(self) -> bool:
+    def is_held(self) -> bool:
         return self.value <= self.limit if self.at_most else self.value >= self.limit
 
     def __str__(self) -> str:
-        verdict, limits = "met   " if self.is_met else "MISSED", "at most" if self.at_most else "at least"
+        verdict, limits = "held  " if self.is_held else "MISSED", "at most" if self.at_most else "at least"
         return f"{verdict}  {self.value:6.3f} {self.unit} of {limits} {self.limit:g} {self.unit}: {self.promise}"
 
 

@@ -6,6 +6,8 @@
 The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
 """
 
+import functools
+import resource
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,10 +20,15 @@ HERE = Path(__file__).parent
 LATEST = HERE / "latest.json"  # results.json is the run that README.md shows
 sys.path[:0] = [str(HERE.parent), str(HERE)]
 
+import callout  # noqa: E402
+from bench import QUICK, Bench, Effort  # noqa: E402
 from load import Load  # noqa: E402
-from nodes import BenchNode  # noqa: E402
+from nodes import BenchNode, Kind  # noqa: E402
 from report import keep  # noqa: E402
-from tables import QUICK, TABLES, Bench, Effort, Kind  # noqa: E402
+from storms import STORMS  # noqa: E402
+from tables import COSTS  # noqa: E402
+
+TABLES = STORMS + COSTS
 
 
 def progress(text: str) -> None:
@@ -34,7 +41,7 @@ def progress(text: str) -> None:
 
 def start(kind: Kind) -> BenchNode:
     progress(f"booting the node {kind.kind!r} with {kind.principals:,} principals")
-    node = BenchNode(kind.kind, kind.principals, kind.chosen)
+    node = BenchNode(kind)
     node.start()
     return node
 
@@ -48,6 +55,8 @@ def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
     if not file.parent.is_dir():
         raise click.ClickException(f"{file.parent} isn't there: make it first, or give another --json")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the nodes
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a crowd has a file descriptor each, here and in the node
     chosen = [table for table in TABLES if not only or table.__name__ in only]
     done = []
     with ExitStack() as stack:
@@ -67,8 +76,18 @@ def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
                     running[kind] = node
             return [running[kind] for kind in kinds]
 
+        @functools.cache
+        def nats() -> callout.NatsNode | None:
+            if not callout.IS_INSTALLED:
+                return None
+            node = callout.NatsNode()
+            node.start()
+            stack.callback(node.stop)
+            return node
+
         load, witness = stack.enter_context(Load()), stack.enter_context(Load())
-        bench = Bench(QUICK if quick else Effort(), load, witness, boot, progress)
+        absent = [] if callout.IS_INSTALLED else [callout.MISSING]
+        bench = Bench(QUICK if quick else Effort(), load, witness, boot, nats, progress, absent)
         for measure in chosen:
             table = measure(bench)
             progress("")
@@ -76,7 +95,7 @@ def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
             done.append(table)
     keep(file, done, quick)
     click.echo(f"\nKept in {file}.")
-    if missed := [bar for table in done for bar in table.bars if not bar.is_met]:
+    if missed := [bar for table in done for bar in table.bars if not bar.is_held]:
         click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
 
 

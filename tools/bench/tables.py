@@ -1,4 +1,4 @@
-"""What does it cost? Seven questions, each a function that measures on real nodes and returns a table.
+"""What else does it cost? Questions, each a function that measures on real nodes and returns a table.
 
 Whatever is compared is measured in turns, a short moment each (A B C A B C ...), so that what else the machine does
 hits all alike; ratios are formed within a turn, and what is shown is their median.
@@ -11,76 +11,21 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from load import Credential, Load, Transport
-from nodes import BenchNode, digits
+from bench import Bench
+from nodes import BenchNode, Kind, digits
 from report import Bar, Cell, Spread, Table
+from storms import percentile
+from wire import Credential, Transport
 
 AT_ONCE = 8  # clients that log in at a time
 SETTLE = 0.01  # seconds for the router to tidy up after the last of them
 BUSY = 0.85  # of a core that the router must have used, for "logins per second" to speak of it
-CHOSEN_AT_ONCE = 30
-ANONYMOUS = {"method": "anonymous", "realm": "realm1", "authid": None}
-
-
-@dataclass
-class Effort:
-    """How much is measured."""
-
-    turns: int = 60
-    logins: int = 12  # of each kind in a turn: short turns, so that what is compared meets the same moment
-    chosen: int = 1  # of these each costs 80 ms
-    large: int = 1_000_000  # principals
-    stalls: int = 5
-    actions: int = 40  # calls or publications in a turn
-    soak: int = 100_000
-    soak_step: int = 10_000
-    revocations: int = 100
-    scaled_turns: int = 12
-    scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
-
-
-@dataclass(frozen=True)
-class Kind:
-    """A node to boot: the arguments of :class:`nodes.BenchNode`."""
-
-    kind: str
-    principals: int = 10
-    chosen: int = 2
-
-
-QUICK = Effort(
-    turns=3,
-    logins=20,
-    chosen=1,
-    large=50_000,
-    stalls=1,
-    actions=40,
-    soak=1_000,
-    soak_step=500,
-    revocations=2,
-    scaled_turns=1,
-    scaled_logins=100,
-)
-SMALLEST, ALONE = Kind("smallest"), Kind("alone")  # nobody hears of the sessions
-WATCHED, OURS = Kind("watched"), Kind("ours")  # the smallest component that could does, and `Sessions`
-SCALED = Kind("scaled")
-THOUSAND, AUTHORIZED = Kind("ours", 1_000, 0), Kind("authorized", 1_000)
-
-
-@dataclass
-class Bench:
-    """What all measurements share."""
-
-    effort: Effort
-    load: Load
-    witness: Load  # a second process, for what mustn't be delayed by the first
-    boot: Callable[..., list[BenchNode]]  # the nodes of some kinds, those that don't run yet side by side
-    progress: Callable[[str], None]
+SMALLEST, OPEN, SCALED = Kind("smallest"), Kind("open"), Kind("scaled")
+THOUSAND, AUTHORIZED = Kind("open", 1_000, 0), Kind("authorized", 1_000)
 
 
 @dataclass
@@ -144,10 +89,6 @@ def take_turns(bench: Bench, title: str, subjects: dict[str, Subject]) -> Turns:
     return turns
 
 
-def percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
 def cells(turns: Turns, name: str) -> dict[str, Cell]:
     """What is shown of each subject that logs in."""
     return {
@@ -160,57 +101,20 @@ def cells(turns: Turns, name: str) -> dict[str, Cell]:
     }
 
 
-# -- 1
-
-
-def logins(bench: Bench) -> Table:
-    """What does a login cost, with each kind of authenticator?"""
-    table = Table("logins", f"1. Router CPU for one login, {AT_ONCE} clients at a time", "CPU ms")
-    smallest, alone, watched, ours = bench.boot(SMALLEST, ALONE, WATCHED, OURS)
-    count, few = bench.effort.logins, bench.effort.chosen
-    subjects = {"anonymous": Subject(smallest, smallest.transport("anonymous"), [ANONYMOUS], count)}
-    compared = {}
-    for method, kind in ("ticket", "made"), ("key", "key"):
-        known = ours.credentials[kind]
-        subjects[f"{method}, static"] = Subject(smallest, smallest.transport("static"), known, count)
-        for remark, yardstick, node in ("", smallest, alone), (", sessions watched", watched, ours):
-            for way, transport in ("dynamic", "ws"), ("function", "ws-function"):
-                least, mine = f"{method}, smallest {way}{remark}", f"{method}, our {way}{remark}"
-                subjects[least] = Subject(yardstick, yardstick.transport(way), known, count)
-                subjects[mine] = Subject(node, node.transport(transport), known, count)
-                compared[mine] = least
-    for way, transport in ("dynamic", "ws"), ("function", "ws-function"):
-        name = f"chosen ticket, our {way}, sessions watched"
-        subjects[name] = Subject(ours, ours.transport(transport), ours.credentials["chosen"], few)
-        compared[name] = f"ticket, smallest {way}, sessions watched"
-        table.unplotted.append(name)
-    turns = take_turns(bench, "1 logins", subjects)
-    for name in subjects:
-        against: Cell = turns.ratio(name, compared[name]) if name in compared else ""
-        table.rows[name] = {**cells(turns, name), "× floor": turns.ratio(name, "anonymous"), "× smallest": against}
-        if isinstance(against, Spread) and not name.startswith("chosen"):
-            table.bars.append(Bar(f"{name}, against the smallest", against.median, 1.10))
-    table.notes = [
-        "Sessions watched: as shipped, with somebody who hears of joins and leaves, so that sessions can be ended.",
-        *turns.notes(),
-    ]
-    return table
-
-
-# -- 2
+# -- 5
 
 
 def principals(bench: Bench) -> Table:
     """Does it matter how many there are?"""
-    table = Table("principals", "2. Router CPU for one login, by the number of principals in the store", "CPU ms")
-    kinds = (OURS, THOUSAND, Kind("ours", bench.effort.large, 0))
+    table = Table("principals", "5. Router CPU for one login, by the number of principals in the store", "CPU ms")
+    kinds = (OPEN, Kind("open", 10_000, 0), Kind("open", bench.effort.large, 0))
     nodes = bench.boot(*kinds)
     subjects = {}
     for credential, method in ("made", "ticket"), ("key", "key"):
         for kind, node in zip(kinds, nodes, strict=True):
             known = node.credentials[credential]
             subjects[f"{method}, {kind.principals:,}"] = Subject(node, node.transport("ws"), known, bench.effort.logins)
-    turns = take_turns(bench, "2 principals", subjects)
+    turns = take_turns(bench, "5 principals", subjects)
     for name in subjects:
         method, _, size = name.partition(", ")
         ratio = turns.ratio(name, f"{method}, 10")
@@ -221,46 +125,12 @@ def principals(bench: Bench) -> Table:
     return table
 
 
-# -- 3
-
-
-def stall(bench: Bench) -> Table:
-    """How long must others wait, while many log in with chosen tickets?"""
-    title = f"3. Worst delay of another client's call while {CHOSEN_AT_ONCE} clients log in at once"
-    table = Table("stall", title, "worst ms")
-    smallest, ours = bench.boot(SMALLEST, OURS)
-    subjects = {
-        "made tickets, no hashing": (ours, "ws", ours.credentials["made"]),
-        "chosen tickets, ours": (ours, "ws", ours.credentials["chosen"]),
-        "chosen tickets, hashed on the reactor": (smallest, "inline", ours.credentials["chosen"]),
-    }
-    worst: dict[str, list[float]] = defaultdict(list)
-    for node, transport in (smallest, "static"), (ours, "ws"):
-        bench.witness.do(
-            "enter",
-            transport=node.transport(transport),
-            credential=ours.credentials["made"][0],
-            name=node.directory.name,
-        )
-    for turn, (name, (node, transport, credentials)) in itertools.product(range(bench.effort.stalls), subjects.items()):
-        bench.progress(f"3 stall: turn {turn + 1} of {bench.effort.stalls}, {name}")
-        bench.witness.do("echo", name=node.directory.name)
-        time.sleep(0.2)  # a quiet moment first
-        everybody = {"count": CHOSEN_AT_ONCE, "at_once": CHOSEN_AT_ONCE}
-        bench.load.do("logins", transport=node.transport(transport), credentials=credentials, **everybody)
-        worst[name].append(bench.witness.do("worst", name=node.directory.name) * 1000)
-    table.rows = {name: {"worst ms": Spread.of(delays)} for name, delays in worst.items()}
-    median = statistics.median(worst["chosen tickets, ours"])
-    table.bars = [Bar("median of the worst delays, chosen tickets", median, 50, "ms")]
-    return table
-
-
-# -- 4
+# -- 6
 
 
 def authorizer(bench: Bench) -> Table:
     """What does it cost to ask the authorizer before each call and publication?"""
-    table = Table("authorizer", "4. Router CPU for one call or publication", "CPU µs")
+    table = Table("authorizer", "6. Router CPU for one call or publication", "CPU µs")
     smallest, authorized = bench.boot(SMALLEST, AUTHORIZED)
     user = authorized.credentials["made"][0]
     sessions = {
@@ -272,7 +142,7 @@ def authorizer(bench: Bench) -> Table:
         bench.load.do("enter", transport=transport, credential=credential, name=name)
     turns = Turns()
     for turn in range(-1, bench.effort.turns):
-        bench.progress(f"4 authorizer: turn {turn + 1} of {bench.effort.turns}")
+        bench.progress(f"6 authorizer: turn {turn + 1} of {bench.effort.turns}")
         for kind, (name, (node, *_)) in itertools.product(("call", "publish"), sessions.items()):
             cpu = node.cpu()
             result = bench.load.do("traffic", name=name, kind=kind, count=bench.effort.actions, at_once=AT_ONCE)
@@ -292,13 +162,13 @@ def authorizer(bench: Bench) -> Table:
     return table
 
 
-# -- 5
+# -- 7
 
 
 def soak(bench: Bench) -> Table:
     """Does the router's memory grow with the logins that it has seen?"""
     effort = bench.effort
-    table = Table("soak", "5. Memory of the router worker, a tenth of the logins refused", "MiB")
+    table = Table("soak", "7. Memory of the router worker, a tenth of the logins refused", "MiB")
     (node,) = bench.boot(THOUSAND)
     made, keys = node.credentials["made"], node.credentials["key"]
     mixed = []
@@ -312,7 +182,7 @@ def soak(bench: Bench) -> Table:
     for done in range(effort.soak_step, effort.soak + 1, effort.soak_step):
         for part, transport in enumerate(transports):
             count = effort.soak_step // len(transports)
-            bench.progress(f"5 soak: {done - effort.soak_step + part * count:,} of {effort.soak:,}")
+            bench.progress(f"7 soak: {done - effort.soak_step + part * count:,} of {effort.soak:,}")
             bench.load.do("logins", transport=transport, credentials=mixed, count=count, at_once=8 * AT_ONCE)
         table.rows[f"{done:,} logins"] = {"MiB": node.memory()}
     first, *_, last = (cells["MiB"] for cells in table.rows.values())
@@ -323,12 +193,12 @@ def soak(bench: Bench) -> Table:
     return table
 
 
-# -- 6
+# -- 8
 
 
 def revocation(bench: Bench) -> Table:
     """How long does a revoked session still get something?"""
-    title = "6. From `wampauth revoke` returning to the last event or result that the revoked session gets"
+    title = "8. From `wampauth revoke` returning to the last event or result that the revoked session gets"
     table = Table("revocation", title, "ms")
     polite, hostile = "polite client, config.json", "hostile client, with an authorizer"
     nodes = dict(zip((polite, hostile), bench.boot(THOUSAND, AUTHORIZED), strict=True))
@@ -340,7 +210,7 @@ def revocation(bench: Bench) -> Table:
     ends: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
     with ThreadPoolExecutor() as threads:
         for turn in range(bench.effort.revocations):
-            bench.progress(f"6 revocation: turn {turn + 1} of {bench.effort.revocations}")
+            bench.progress(f"8 revocation: turn {turn + 1} of {bench.effort.revocations}")
             victims = {name: node.credentials["made"][turn] for name, node in nodes.items()}
             for name, node in nodes.items():
                 watch = {"name": f"{name} {turn}", "polite": name == polite}
@@ -367,7 +237,7 @@ def revoke(store: str, authid: str) -> tuple[float, float]:
     return begun, time.monotonic()
 
 
-# -- 7
+# -- 9
 
 
 @dataclass
@@ -385,9 +255,9 @@ class Shared:
 
 def scale(bench: Bench) -> Table:
     """What do more processes bring?"""
-    title = "7. Logins for each second of CPU that the node's busiest process uses"
+    title = "9. Logins for each second of CPU that the node's busiest process uses"
     table = Table("scale", title, "per busiest CPU s")
-    ours, scaled = bench.boot(OURS, SCALED)
+    ours, scaled = bench.boot(OPEN, SCALED)
     ways = {
         "one router worker": (ours, ours.transport("ws")),
         "one proxy": (scaled, scaled.transport("ws", own=True)),
@@ -395,7 +265,7 @@ def scale(bench: Bench) -> Table:
     }
     turns: dict[str, list[Shared]] = defaultdict(list)
     for turn in range(-1, bench.effort.scaled_turns):
-        bench.progress(f"7 scale: turn {turn + 1} of {bench.effort.scaled_turns}")
+        bench.progress(f"9 scale: turn {turn + 1} of {bench.effort.scaled_turns}")
         for (method, kind), (name, way) in itertools.product((("ticket", "made"), ("key", "key")), ways.items()):
             shared = share(bench, *way, ours.credentials[kind])
             if turn >= 0:
@@ -429,4 +299,4 @@ def shared_cells(turns: list[Shared]) -> dict[str, Cell]:
     }
 
 
-TABLES = (logins, principals, stall, authorizer, soak, revocation, scale)
+COSTS = (principals, authorizer, soak, revocation, scale)
