@@ -55,7 +55,7 @@ test-all: .venv/dev $(STORE) lint ## run all the tests
 	@$(TEST)
 interop: examples/interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/library/test_interop.py
-bench: .venv/dev ## measure what it is like when thousands come back, and what else it costs, in some twenty minutes
+bench: .venv/dev ## measure what it is like when 2,000 come back, in some twenty minutes
 	@$(INSTALL) --require-hashes -r requirements/bench.txt; python tools/bench/run.py
 bench-quick: .venv/dev ## the same in a minute, more roughly
 	@python tools/bench/run.py --quick
