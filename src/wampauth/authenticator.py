@@ -17,7 +17,8 @@ from twisted.logger import Logger
 from wampauth import logs, names
 from wampauth.admission import Admissions, load_key
 from wampauth.checks import place
-from wampauth.guard import METHODS, OWN_REALMS
+from wampauth.guard import OWN_REALMS
+from wampauth.methods import METHODS
 from wampauth.refusals import Procedure, refuse_all
 from wampauth.service import Service
 from wampauth.sessions import sessions_of
@@ -65,8 +66,9 @@ class Authenticator:
         :param method: ``ticket`` or ``cryptosign``.
         :raises ValueError: for another method.
         """
-        if method not in METHODS:
-            raise ValueError(f"{method!r} can't be a function: use one of {', '.join(METHODS)}")
+        functions = [name for name, known in METHODS.items() if known.is_function]
+        if method not in functions:
+            raise ValueError(f"{method!r} can't be a function: use one of {', '.join(functions)}")
 
         def create(config: dict[str, Any], controller: Any) -> Procedure:
             logs.bound()

@@ -17,7 +17,7 @@ from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
-from wampauth.claims import Claim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
 ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
@@ -144,7 +144,7 @@ def _written(ticket: str) -> list[str]:
 
 def _pubkey(claim: Claim, answered: Any) -> str | None:
     """The key that the router checks the signature with. One that nobody has vouched for must be a sound one."""
-    if isinstance(claim, TicketClaim):
+    if not isinstance(claim, KeyClaim):
         return None
     if answered is None:
         try:

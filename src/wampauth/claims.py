@@ -2,7 +2,7 @@
 
 The router calls an authenticator with three arguments. ``realm`` and ``authid`` come straight from the client's HELLO;
 so do ``authextra`` and ``ticket`` in ``details``. What ``details`` says of the transport is the router's own, and true.
-:func:`parse` makes a claim of them; the author's check answers with a :class:`Principal`, with None, or by raising
+``methods.parse`` makes a claim of them; the author's check answers with a :class:`Principal`, with None, or by raising
 :class:`Refused`.
 """
 
@@ -12,7 +12,6 @@ from ipaddress import ip_address
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
-from wampauth import names
 from wampauth.forwarded import client_behind, plain
 
 MAX_EXTRA = 32  # fields of authextra; client libraries send a handful
@@ -121,41 +120,6 @@ class Check(Protocol[SomeClaim]):
     """The form of a check. A plain value, a coroutine and a Deferred are all good answers."""
 
     def __call__(self, claim: SomeClaim, /) -> Answer: ...
-
-
-def parse(
-    method: str,
-    realm: Any,
-    authid: Any,
-    details: Mapping[str, Any],
-    origin: Origin,
-    longest_ticket: int = names.MAX_TICKET,
-) -> Claim:
-    """Check type, length and form of everything that a stranger could have chosen.
-
-    :param method: ``ticket`` or ``cryptosign``.
-    :param longest_ticket: in characters.
-    :raises names.Malformed: with the rule that was broken.
-    """
-    extra = details.get("authextra") or {}
-    if not isinstance(extra, dict) or len(extra) > MAX_EXTRA:
-        raise names.Malformed(f"authextra is an object of at most {MAX_EXTRA} fields")
-    if details.get("authmethod") != method:
-        raise names.Malformed(f"the authmethod of this procedure is {method}")
-    if extra.get("channel_binding") not in CHANNEL_BINDINGS:
-        raise names.Malformed("channel_binding is null or tls-unique")
-    claimed = None if realm is None else names.realm(realm)
-    if method == "ticket":
-        ticket = names.ticket(details.get("ticket"), longest_ticket)
-        return TicketClaim(authid=names.authid(authid), ticket=ticket, realm=claimed, authextra=extra, origin=origin)
-    pubkey = names.pubkey(extra.get("pubkey"))
-    named = None if authid in (None, "") else names.authid(authid)
-    return KeyClaim(pubkey=pubkey, authid=named, realm=claimed, authextra=extra, origin=origin)
-
-
-def subject(claim: Claim) -> str:
-    """What the client claims to be: the key that it shows, or the authid that it names."""
-    return claim.authid if isinstance(claim, TicketClaim) else claim.pubkey
 
 
 def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Origin:

@@ -14,7 +14,7 @@ from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.logger import Logger
 
 from wampauth import names
-from wampauth.guard import METHODS
+from wampauth.methods import METHODS
 from wampauth.refusals import refuse_all
 from wampauth.settings import SettingsError
 

@@ -15,14 +15,14 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
 from twisted.python.reflect import safe_str
 
-from wampauth import claims, connections, names
+from wampauth import claims, connections, methods, names
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
-from wampauth.claims import Claim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, Principal, Refused
+from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import (
-    NO,
     Admitted,
     Procedure,
     Refusal,
@@ -36,7 +36,6 @@ from wampauth.reports import Attempt, Reports
 from wampauth.settings import Settings
 from wampauth.throttle import Throttle
 
-METHODS = ("ticket", "cryptosign")
 MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood beyond that is told to come back
 MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
@@ -91,7 +90,7 @@ class Guard:
             return await self._decide(attempt, check, claimed)
         except Refusal as no:
             if attempt.claim and attempt.is_paid and no.outcome == "unavailable":  # our fault costs the client nothing
-                self._throttle.undo(claims.subject(attempt.claim), attempt.origin.address)
+                self._throttle.undo(attempt.subject, attempt.origin.address)
             self._reports.refused(attempt, no)
             await self._until_it_is_time(attempt, no)
             self._connections.refused(connection)
@@ -111,43 +110,42 @@ class Guard:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
             attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket)
-            self._let_in(attempt, claims.subject(claim))
+            self._let_in(attempt)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             keep_out(OWN_REALMS, principal)
             self._connections.admitted(principal.realm)
-            outcome = "accepted" if attempt.method == "ticket" else "challenged"
-            self._reports.record(attempt, outcome, **_known(principal))
-            self._give_back(attempt, claim)
+            self._reports.record(attempt, METHODS[attempt.method].outcome, **_known(principal))
+            self._give_back(attempt)
             return self._told(principal)
         except Refusal:
             raise
         except Refused as no:
-            error, text = NO[attempt.method]
+            method = METHODS[attempt.method]
             reason = without_secret(safe_str(no.reason), attempt.claim)  # an author may give anything
-            raise Refusal("refused", reason, error, text.format(attempt.claim), **no.found) from None
+            raise Refusal("refused", reason, method.error, method.text.format(attempt.claim), **no.found) from None
         except WrongAnswer as wrong:
             raise unavailable(str(wrong)) from None
         except Exception as fault:
             raise unavailable(describe(fault, attempt.claim)) from None
 
-    def _let_in(self, attempt: Attempt, subject: str) -> None:
+    def _let_in(self, attempt: Attempt) -> None:
         """Take a token and a place, which it keeps until it is answered. Who gets neither holds none of either.
 
         :raises Refusal: if there isn't both.
         """
-        if wait := self._throttle.take(subject, attempt.origin.address):
+        if wait := self._throttle.take(attempt.subject, attempt.origin.address):
             raise throttled(wait)
         attempt.is_paid = True
         if not self._underway.take(attempt.address):
             raise too_much(unavailable("too many attempts at once"))
         attempt.place = self._underway
 
-    def _give_back(self, attempt: Attempt, claim: Claim) -> None:
+    def _give_back(self, attempt: Attempt) -> None:
         """It was no failure. But a key may be shown by anybody, since it isn't secret: its token comes back when the
         session has joined, or with time."""
-        subject, address = claims.subject(claim), attempt.origin.address
-        if isinstance(claim, TicketClaim):
+        subject, address = attempt.subject, attempt.origin.address
+        if METHODS[attempt.method].is_proven:
             self._throttle.give_back(subject, address)
             return
         self._throttle.shown(address)
@@ -203,7 +201,7 @@ def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int)
     realm, authid, details = claimed
     details = details if isinstance(details, dict) else {}
     try:
-        return claims.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket)
+        return methods.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket)
     except names.Malformed as broken:
         raise malformed(str(broken)) from None
 

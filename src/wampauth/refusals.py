@@ -10,12 +10,6 @@ from twisted.internet.defer import Deferred, fail
 from wampauth.claims import Origin
 from wampauth.settings import Settings
 
-# What a refused client is told, whatever the cause. The true reason is for the audit.
-NO = {
-    "ticket": ("invalid_ticket", "could not authenticate session - invalid ticket for principal {0.authid}"),
-    "cryptosign": ("no_such_user", "no principal with matching public key 0x{0.pubkey}"),
-}
-
 Admitted = dict[str, Any]  # what the router is told
 Procedure = Callable[[Any, Any, Any], "Deferred[Admitted]"]
 

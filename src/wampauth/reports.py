@@ -6,9 +6,9 @@ from typing import Any
 
 from twisted.logger import Logger
 
-from wampauth import claims
 from wampauth.audit import Audit
 from wampauth.claims import Claim, Origin
+from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import Refusal
 from wampauth.throttle import counted_address
@@ -33,6 +33,11 @@ class Attempt:
         """What it counts for."""
         return counted_address(self.origin.address)
 
+    @property
+    def subject(self) -> str:
+        """What the client claims to be: the authid that it names, or the key that it shows."""
+        return METHODS[self.method].subject(self.claim)
+
 
 class Reports:
     """Tells audit and log."""
@@ -55,7 +60,7 @@ class Reports:
         self._audit.record(
             outcome,
             method=attempt.method,
-            claimed=claims.subject(attempt.claim) if attempt.claim else None,
+            claimed=attempt.subject if attempt.claim else None,
             peer=attempt.origin.address,
             session=attempt.origin.session,
             duration=round(self._clock.seconds() - attempt.started, 4),

@@ -11,7 +11,8 @@ from twisted.python.failure import Failure
 
 from wampauth.admission import Admissions
 from wampauth.audit import Audit, open_audit
-from wampauth.guard import METHODS, Guard
+from wampauth.guard import Guard
+from wampauth.methods import METHODS
 from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
 

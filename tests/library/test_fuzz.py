@@ -18,12 +18,11 @@ from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import Clock
 
 from authenticator import Checks
-from wampauth import claims as module
-from wampauth import names
+from wampauth import methods, names
 from wampauth.admission import Admissions
 from wampauth.audit import LONGEST, Audit
 from wampauth.checks import WrongAnswer, complete
-from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim, origin
 from wampauth.guard import Guard
 from wampauth.settings import Settings
 from wampauth.store import connect, create, reading, writing
@@ -210,12 +209,13 @@ def test_a_claim_is_well_formed_or_malformed(method: str, claim: tuple[Any, Any,
     realm, authid, details = claim
     details = details if isinstance(details, dict) else {}
     try:
-        parsed = module.parse(method, realm, authid, details, module.origin(details, ()))
+        parsed = methods.parse(method, realm, authid, details, origin(details, ()))
     except names.Malformed as error:
         assert str(error).isprintable()
         return
-    assert module.subject(parsed)
-    for text in (module.subject(parsed), parsed.realm or "", parsed.authid or ""):
+    subject = methods.METHODS[method].subject(parsed)
+    assert subject
+    for text in (subject, parsed.realm or "", parsed.authid or ""):
         assert text.isprintable()
         assert len(text) <= 255
     if isinstance(parsed, TicketClaim):
@@ -226,9 +226,9 @@ def test_a_claim_is_well_formed_or_malformed(method: str, claim: tuple[Any, Any,
 
 @given(transports, st.lists(st.sampled_from(["10.0.0.1", "192.0.2.1"])))
 def test_whatever_the_transport_says_there_is_an_address_to_count(transport: Any, proxies: list[str]) -> None:
-    origin = module.origin({"transport": transport}, tuple(proxies))
-    assert isinstance(origin.address, str)
-    assert isinstance(origin.is_secure, bool)
+    found = origin({"transport": transport}, tuple(proxies))
+    assert isinstance(found.address, str)
+    assert isinstance(found.is_secure, bool)
 
 
 CLAIMS: dict[str, Claim] = {"ticket": TicketClaim(authid="alice", ticket=TICKET), "cryptosign": KeyClaim(pubkey=KEY)}

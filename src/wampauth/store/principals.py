@@ -7,7 +7,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.python.reflect import namedModule
 
-from wampauth.claims import KeyClaim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
 from wampauth.store import reading, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
@@ -102,7 +102,7 @@ class Principals:
         return queries
 
 
-def _address(claim: KeyClaim | TicketClaim) -> str:
+def _address(claim: Claim) -> str:
     """Whose turn it is in a queue."""
     return counted_address(claim.origin.address) if claim.origin else ""
 

@@ -8,7 +8,8 @@ from twisted.internet.task import Clock
 
 from wampauth.admission import KEY, Admissions
 from wampauth.audit import open_audit
-from wampauth.claims import Claim, Origin, Principal, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Origin, Principal, TicketClaim
+from wampauth.methods import method_of
 from wampauth.service import Service
 from wampauth.settings import Settings, split
 
@@ -44,7 +45,7 @@ def login(
     admissions = Admissions(prefix, bytes(KEY))
     time = Clock() if clock is None else clock
     service = Service(time, checks, given, guard, prefix, admissions, audit)
-    method = "ticket" if isinstance(claim, TicketClaim) else "cryptosign"
+    method = method_of(claim)
     told = service.procedure(method)(claim.realm, claim.authid, _details(method, claim))
     if clock is None:
         time.advance(guard.deadline)
@@ -65,7 +66,7 @@ class NoAudit:
 def _details(method: str, claim: Claim) -> dict[str, Any]:
     """What the router says of a client that claims this."""
     origin = claim.origin or Origin(address="127.0.0.1")
-    shown = {} if isinstance(claim, TicketClaim) else {"pubkey": claim.pubkey}
+    shown = {"pubkey": claim.pubkey} if isinstance(claim, KeyClaim) else {}
     transport = {
         "peer": "unix" if origin.address == "unix" else f"tcp4:{origin.address}:1",
         "is_secure": origin.is_secure,

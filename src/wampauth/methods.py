@@ -1,0 +1,127 @@
+"""Which methods are there to prove who one is, and what is particular about each? All in one table."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from operator import attrgetter
+from typing import Any
+
+from wampauth import names
+from wampauth.claims import CHANNEL_BINDINGS, MAX_EXTRA, Claim, KeyClaim, Origin, TicketClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """What every claim has, and where the rest of it is found.
+
+    :ivar authid: as the client has sent it, or None: whatever that may be.
+    :ivar details: what the router calls an authenticator with.
+    """
+
+    authid: Any
+    details: Mapping[str, Any]
+    realm: str | None
+    authextra: dict[str, Any]
+    origin: Origin
+    longest_ticket: int  # characters
+
+    @property
+    def common(self) -> dict[str, Any]:
+        """The fields that all claims have."""
+        return {"realm": self.realm, "authextra": self.authextra, "origin": self.origin}
+
+    def named(self) -> str | None:
+        """The authid, where it may be left out."""
+        return None if self.authid in (None, "") else names.authid(self.authid)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What is particular about a method.
+
+    :ivar claim: the type of its claims.
+    :ivar read: makes one, or raises ``names.Malformed`` with the rule that was broken.
+    :ivar subject: what a client claims to be, with an address the pair that is throttled: an authid, a public key.
+    :ivar error: the last part of the URI that a client is refused with, whatever the cause.
+    :ivar text: what it is told then, with the claim for ``{0}``.
+    :ivar is_proven: the claim is the proof. Otherwise the router sends a challenge, and who doesn't meet it is never
+        heard of again.
+    :ivar is_function: the router knows it for transports of type ``function``, too.
+    """
+
+    claim: type[Any]
+    read: Callable[[Said], Claim]
+    subject: Callable[[Any], str]
+    error: str
+    text: str
+    is_proven: bool = False
+    is_function: bool = True
+
+    @property
+    def outcome(self) -> str:
+        """How the audit calls a yes."""
+        return "accepted" if self.is_proven else "challenged"
+
+
+def _ticket(said: Said) -> TicketClaim:
+    ticket = names.ticket(said.details.get("ticket"), said.longest_ticket)
+    return TicketClaim(authid=names.authid(said.authid), ticket=ticket, **said.common)
+
+
+def _key(said: Said) -> KeyClaim:
+    return KeyClaim(pubkey=names.pubkey(said.authextra.get("pubkey")), authid=said.named(), **said.common)
+
+
+METHODS = {
+    "ticket": Method(
+        claim=TicketClaim,
+        read=_ticket,
+        subject=attrgetter("authid"),
+        error="invalid_ticket",
+        text="could not authenticate session - invalid ticket for principal {0.authid}",
+        is_proven=True,
+    ),
+    "cryptosign": Method(
+        claim=KeyClaim,
+        read=_key,
+        subject=attrgetter("pubkey"),
+        error="no_such_user",
+        text="no principal with matching public key 0x{0.pubkey}",
+    ),
+}
+
+
+def method_of(claim: Claim) -> str:
+    """The method that a claim is one of."""
+    return next(name for name, method in METHODS.items() if isinstance(claim, method.claim))
+
+
+def parse(
+    method: str,
+    realm: Any,
+    authid: Any,
+    details: Mapping[str, Any],
+    origin: Origin,
+    longest_ticket: int = names.MAX_TICKET,
+) -> Claim:
+    """Check type, length and form of everything that a stranger could have chosen.
+
+    :param method: one of :data:`METHODS`.
+    :param longest_ticket: in characters.
+    :raises names.Malformed: with the rule that was broken.
+    """
+    extra = details.get("authextra") or {}
+    if not isinstance(extra, dict) or len(extra) > MAX_EXTRA:
+        raise names.Malformed(f"authextra is an object of at most {MAX_EXTRA} fields")
+    if details.get("authmethod") != method:
+        raise names.Malformed(f"the authmethod of this procedure is {method}")
+    if extra.get("channel_binding") not in CHANNEL_BINDINGS:
+        raise names.Malformed("channel_binding is null or tls-unique")
+    said = Said(
+        authid=authid,
+        details=details,
+        realm=None if realm is None else names.realm(realm),
+        authextra=extra,
+        origin=origin,
+        longest_ticket=longest_ticket,
+    )
+    return METHODS[method].read(said)
