@@ -15,6 +15,7 @@ from wampauth.guard import Guard
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
+from wampauth.store.verifying import forget_tickets
 
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 3.0  # seconds
@@ -43,6 +44,8 @@ class Service:
         :raises OSError: if the audit file or a private file can't be opened.
         """
         self.settings = guard
+        if not guard.remember_tickets:
+            forget_tickets()
         self._clock = clock
         for file in guard.private_files:
             require_private(file)

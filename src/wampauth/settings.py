@@ -34,6 +34,7 @@ class Settings:
     failures_per_second: float = 1.0  # that come back to a pair
     address_factor: int = 10  # times that for an address, whoever it claims to be
     throttle_entries: int = 100_000  # pairs and addresses to remember
+    remember_tickets: bool = True  # that a chosen ticket was right a moment ago; False holds for the whole process
     longest_ticket: int = 1024  # characters, at most 16,384: a JWT may need more than a ticket that was made here
     trusted_proxies: tuple[str, ...] = ()  # addresses that are believed whose connection they forward
     shared: bool = False  # the component has twins in other processes, and takes turns with them

@@ -624,6 +624,28 @@ def test_a_ticket_holds_from_the_next_login_on(live: Bundle) -> None:
     assert followed not in told
 
 
+def test_many_who_share_a_chosen_ticket_all_get_in(live: Bundle) -> None:
+    """More than the queue has room for; and when it is revoked, the next one is refused."""
+    clients = [RawClient(live.url) for _ in range(principals.HASHERS + principals.HASHING_WAITING + 10)]
+    try:
+        for client in clients:
+            assert client.hello("realm1", "ticket", "client1")[0] == CHALLENGE
+        for client in clients:
+            client.send(AUTHENTICATE, CHOSEN, {})
+        assert {client.receive()[0] for client in clients} == {WELCOME}
+    finally:
+        for client in clients:
+            client.close()
+    live.wampauth("revoke", "client1", "--yes")
+    try:
+        with RawClient(live.url) as client:
+            answer = client.login_ticket("client1", CHOSEN)
+        assert (answer[0], answer[2]) == (ABORT, "com.example.invalid_ticket")
+    finally:
+        live.wampauth("restore", "client1")
+    assert joins_with(live, CHOSEN)
+
+
 def test_a_full_hash_queue_is_unavailable_and_stalls_nobody_else(live: Bundle) -> None:
     clients = [RawClient(live.url) for _ in range(principals.HASHERS + principals.HASHING_WAITING + 10)]
     before = sum(record["outcome"] in ("refused", "unavailable") for record in live.audit)

@@ -99,9 +99,9 @@ class Queue:
         while self._answers:
             answer, result = self._answers.popleft()
             self._unfinished.discard(answer)
-            self._is_done(answer)
             if not answer.called:  # or nobody is waiting for it any more
                 answer.callback(result)  # a Failure travels on as one
+            self._is_done(answer)  # after that, since it may spare others their turn
 
     def _is_done(self, answer: "Deferred[Any]") -> None:
         """A thread is free again."""
@@ -129,6 +129,10 @@ class FairQueue(Queue):
         self._lines.setdefault(address, deque()).append((answer, work, args))
         self._go_on()
         return answer
+
+    def has_begun(self, answer: "Deferred[Any]") -> bool:
+        """Whether what was asked for is being done in a thread."""
+        return answer in self._running
 
     def _go_on(self) -> None:
         while self._lines and len(self._running) < self._at_once:
