@@ -144,7 +144,7 @@ def take_ticket(authid: str | None) -> str:
     """The ticket of `authid`, which must not stand on the command line: others can read that."""
     if not authid:
         raise click.UsageError("Say whom to log in as, or give a --key.")
-    if not (ticket := os.environ.get("MYTICKET")):
+    if not (ticket := os.environ.get("MYTICKET", "").removesuffix("\n").removesuffix("\r")):  # a file's line end
         raise click.UsageError('The ticket comes from the environment: MYTICKET="..." python client.py AUTHID')
     if any("\ud800" <= character <= "\udfff" for character in authid + ticket):  # what Python makes of other bytes
         raise click.UsageError("AUTHID and MYTICKET must be text in UTF-8.")

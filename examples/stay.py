@@ -82,7 +82,7 @@ async def run(reactor: Any, session: Staying, url: str, seconds: float, expected
 @click.option("--expect", metavar="URI", help="Succeed only if the session ends with this reason.")
 def main(authid: str | None, key: Path | None, url: str, realm: str | None, seconds: float, expect: str | None) -> None:
     """Log in as AUTHID with the ticket in MYTICKET, or with a key, and stay until the session is ended."""
-    secret = os.environ.get("MYTICKET")
+    secret = os.environ.get("MYTICKET", "").removesuffix("\n").removesuffix("\r")  # a file's line end
     if key:
         try:
             secret = CryptosignKey.from_file(str(key))

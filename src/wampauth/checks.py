@@ -74,7 +74,7 @@ def complete(claim: Claim, answer: Any) -> Principal:
         raise WrongAnswer(f"the check answered with {type(answer).__name__}, not with a Principal or None")
     try:
         found = Principal(
-            names.authid(answer.authid),
+            _authid(answer.authid),
             names.realm(answer.realm),
             names.role(answer.role),
             names.extra(dict(answer.extra) if isinstance(answer.extra, Mapping) else None),
@@ -96,7 +96,7 @@ def keep_to(claim: Claim, principal: Principal) -> Principal:
     """
     if claim.realm not in (None, principal.realm):
         raise _refused("claims another realm", principal)
-    if claim.authid not in (None, principal.authid):
+    if claim.authid is not None and not names.look_alike(claim.authid, principal.authid):
         raise _refused("claims another authid", principal)
     return principal
 
@@ -140,6 +140,12 @@ def _written(ticket: str) -> list[str]:
     """The forms in which an exception may quote a ticket, the longest first."""
     forms = {ticket, repr(ticket)[1:-1], json.dumps(ticket)[1:-1], repr(ticket.encode())[2:-1]}
     return sorted(forms, key=len, reverse=True)
+
+
+def _authid(answered: Any) -> str:
+    """As the check has it, though we would compose its accents: a store knows its sessions by it."""
+    names.authid(answered)
+    return str(answered)
 
 
 def _pubkey(claim: Claim, answered: Any) -> str | None:

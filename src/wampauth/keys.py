@@ -4,15 +4,13 @@ import os
 from pathlib import Path
 
 from autobahn.wamp.cryptosign import CryptosignKey
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_public_key
 from nacl.signing import SigningKey
 
 from wampauth import names
+from wampauth.pubkeys import IS_PRIVATE, RAW, public, text_of
 
-PRIVATE = 32  # bytes of a raw private key
 LARGEST = 10_000  # bytes of a file that may hold a key
+SHORTEST_KEY = 40  # characters: what has fewer is no key in any form
 
 
 def load_private(file: Path) -> CryptosignKey:
@@ -23,28 +21,31 @@ def load_private(file: Path) -> CryptosignKey:
     """
     content = _read(file)
     try:
-        if content.startswith(b"-----BEGIN"):
-            return CryptosignKey.from_ssh_bytes(content.decode().strip())
+        if len(content) != RAW and "-----BEGIN" in (text := text_of(content)):
+            return CryptosignKey.from_ssh_bytes(text.strip())
         return CryptosignKey.from_bytes(content)
     except Exception as error:  # Autobahn raises bare ones, whose texts say what is wrong
         raise names.Malformed(f"{file} holds no private key of 32 raw bytes or OpenSSH Ed25519: {error}") from None
 
 
 def read_public(text: str) -> str:
-    """A public key in 64 hexadecimal digits, from these, from an OpenSSH line, or from a file that holds one of them.
+    """A public key in 64 hexadecimal digits, from a text as ``pubkeys.public`` takes it, or from a file that holds it.
 
     :raises names.Malformed: if it is none of them, or a private key.
     :raises OSError: if it looks like the name of a file, and that can't be read.
     """
-    if not (names.PUBKEY.fullmatch(text) or text.startswith("ssh-")):
-        content = _read(Path(text))
-        if b"PRIVATE KEY" in content or len(content) == PRIVATE:
-            raise names.Malformed(f"{text} holds a private key: register the public one")
-        lines = content.decode("ascii", "replace").strip().splitlines()
-        if len(lines) > 1:
-            raise names.Malformed(f"{text} holds {len(lines)} lines: give the one that is meant")
-        text = "".join(lines)
-    return names.safe_pubkey(_from_openssh(text) if text.startswith("ssh-") else text)
+    try:
+        return public(text)
+    except names.Malformed:
+        if not _is_file(text):
+            raise
+    content = _read(Path(text))
+    if len(content) == RAW or (len(content) == 2 * RAW and not content.isascii()):
+        raise names.Malformed(f"{text}: {IS_PRIVATE}")
+    try:
+        return public(text_of(content))
+    except names.Malformed as error:
+        raise names.Malformed(f"{text}: {error}") from None
 
 
 def generate(file: Path) -> str:
@@ -69,14 +70,13 @@ def generate(file: Path) -> str:
     return pubkey
 
 
-def _from_openssh(line: str) -> str:
+def _is_file(text: str) -> bool:
+    """Whether it is meant as the name of a file. What could be a key must not stand in what we say about files."""
     try:
-        parsed = load_ssh_public_key(line.encode())
-    except (ValueError, UnsupportedAlgorithm):
-        raise names.Malformed("this isn't an OpenSSH public key") from None
-    if not isinstance(parsed, Ed25519PublicKey):
-        raise names.Malformed("this OpenSSH key isn't of type ssh-ed25519")
-    return parsed.public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
+        is_name = len(text) < SHORTEST_KEY or text.endswith((".pub", ".key", ".pem"))
+        return (is_name and not text.startswith("ssh-")) or Path(text).exists()
+    except (OSError, ValueError):  # too long, or with a NUL in it
+        return False
 
 
 def _read(file: Path) -> bytes:

@@ -8,11 +8,13 @@ fit for a stranger's eyes: it names the rule, never the value.
 import json
 import math
 import re
+import unicodedata
 from typing import Any
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
 
 MAX_AUTHID = 128  # characters
+DECOMPOSED = 4  # characters at most that one is decomposed into
 MAX_LABEL = 64
 MAX_EXTRA = 4096  # characters of JSON; it travels with each login
 MAX_DEPTH = 20  # of its objects and lists
@@ -59,10 +61,31 @@ def role(value: Any) -> str:
 
 
 def authid(value: Any) -> str:
-    """An authid: printable, without spaces, at most :data:`MAX_AUTHID` characters. That excludes NUL and surrogates."""
-    if not (isinstance(value, str) and 0 < len(value) <= MAX_AUTHID and value.isprintable() and " " not in value):
-        raise Malformed(f"an authid is 1 to {MAX_AUTHID} printable characters without spaces")
-    return value
+    """An authid: printable, without spaces, at most :data:`MAX_AUTHID` characters. That excludes NUL and surrogates.
+
+    Accents may come composed or decomposed, as the system does it on which a name is typed; we keep them composed
+    (Unicode's NFC).
+    """
+    if isinstance(value, str) and 0 < len(value) <= MAX_AUTHID * DECOMPOSED:
+        composed = unicodedata.normalize("NFC", value)
+        if len(composed) <= MAX_AUTHID and composed.isprintable() and " " not in composed:
+            return composed
+    raise Malformed(f"an authid is 1 to {MAX_AUTHID} printable characters without spaces")
+
+
+def spellings(value: str) -> tuple[str, str, str]:
+    """The ways in which an authid may stand in a store: as it is typed, composed, and decomposed."""
+    return value, unicodedata.normalize("NFC", value), unicodedata.normalize("NFD", value)
+
+
+def look_alike(one: str, other: str) -> bool:
+    """Whether two authids are the same but for how their accents are written."""
+    return unicodedata.normalize("NFC", one) == unicodedata.normalize("NFC", other)
+
+
+def without_line_end(text: str) -> str:
+    """A secret as a person means it who keeps it in a file: without the line end that an editor has put behind it."""
+    return text.removesuffix("\n").removesuffix("\r")
 
 
 def ticket(value: Any, longest: int = MAX_TICKET) -> str:
@@ -76,7 +99,7 @@ def label(value: Any) -> str:
     """An operator's note on a credential: printable, so that a terminal can show it, and possibly empty."""
     if not (isinstance(value, str) and len(value) <= MAX_LABEL and (value == "" or value.isprintable())):
         raise Malformed(f"a label is at most {MAX_LABEL} printable characters")
-    return value
+    return unicodedata.normalize("NFC", value)
 
 
 def extra(value: Any) -> dict[str, Any]:

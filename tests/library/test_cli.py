@@ -433,7 +433,7 @@ REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
     "never valid": (("ticket", "alice", "--not-before", "2d", "--expires", "1d"), "run out before it begins"),
     "label": (("ticket", "alice", "--label", "a\nb"), "a label is at most 64 printable"),
     "key for nobody": (("key", "bob", fresh_key()), "there is no principal bob"),
-    "key too short": (("key", "alice", fresh_key()[:-1]), "No such file"),
+    "key too short": (("key", "alice", fresh_key()[:-1]), "a public key is 64 hexadecimal digits"),
     "key of order 4": (("key", "alice", "00" * 32), "isn't a point of Ed25519"),
     "key of order 1": (("key", "alice", "01" + "00" * 31), "isn't a point of Ed25519"),
     "key off the curve": (("key", "alice", "02" + "00" * 31), "isn't a point of Ed25519"),
@@ -465,10 +465,13 @@ def test_refused_with_one_sentence(operator: Operator, case: str) -> None:
 def test_a_file_that_holds_no_public_key(operator: Operator, tmp_path: Path, kind: str) -> None:
     ed25519, private = openssh(Ed25519PrivateKey.generate())
     content, sentence = {
-        "raw private": (bytes(SigningKey.generate()), "holds a private key: register the public one"),
-        "OpenSSH private": (private, "holds a private key: register the public one"),
-        "P-256": (P256.encode(), "a public key is 64 hexadecimal digits"),
-        "two lines": (f"{ed25519}\n{ed25519}\n".encode(), "holds 2 lines"),
+        "raw private": (
+            bytes(SigningKey.generate()),
+            "this is a private key, which stays with its owner: register the public one",
+        ),
+        "OpenSSH private": (private, "this is a private key, which stays with its owner: register the public one"),
+        "P-256": (P256.encode(), "isn't of type ssh-ed25519"),
+        "two lines": (f"{ed25519}\n{ed25519}\n".encode(), "there are 2 lines: give the one that is meant"),
         "text": ("größe".encode(), "a public key is 64 hexadecimal digits"),
         "empty": (b"", "a public key is 64 hexadecimal digits"),
         "huge": (b"0" * 1_000_000, "a public key is 64 hexadecimal digits"),

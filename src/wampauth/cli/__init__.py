@@ -42,6 +42,11 @@ COMMANDS = (
 class Sentences(click.Group):
     """Turns what the store refuses into one sentence and exit code 1."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """What begins like a key in PEM is pasted, and no option: Click would repeat all of it, and it may be
+        private."""
+        return super().parse_args(ctx, [f" {arg}" if arg.startswith("-----BEGIN") else arg for arg in args])
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)

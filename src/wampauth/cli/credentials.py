@@ -106,10 +106,10 @@ def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict
         made = secrets.token_urlsafe(32)  # 256 bits
         return made, {"kind": "ticket", "verifier": ticket_digest(made)}
     try:
-        chosen = sys.stdin.readline().rstrip("\r\n") if from_stdin else os.environ.get(from_env or "", "")
+        chosen = sys.stdin.readline() if from_stdin else os.environ.get(from_env or "", "")
     except UnicodeDecodeError:
         chosen = "\udc80"  # no more of a text than this
-    if not chosen:
+    if not (chosen := names.without_line_end(chosen)):
         raise showing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
     return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen))}
 

@@ -34,10 +34,10 @@ def load(
                 if line.count(b"[") + line.count(b"{") > MAX_NESTING:
                     raise RecursionError  # rather than let the parser run out of stack
                 record = json.loads(line)
-                insert(connection, record)
+                authid = insert(connection, record)
                 allow(record["realm"], record["role"])
                 for credential in record.get("credentials", ()):
-                    insert_credential(connection, record["authid"], credential, past=True)
+                    insert_credential(connection, authid, credential, past=True)
             except (Refused, names.Malformed) as error:
                 raise Refused(f"line {number}: {error}; nothing was imported") from None
             except (ValueError, LookupError, TypeError, AttributeError, RecursionError):

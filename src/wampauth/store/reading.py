@@ -25,7 +25,7 @@ LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, c.kind,
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
 BY_IDS = LOOKUP + "c.id IN ({})"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
-BY_TICKET = LOOKUP + "c.authid = ? AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
+BY_TICKET = LOOKUP + "c.authid IN (?, ?, ?) AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
 LAST = """SELECT store_now(), last.seq, last.authid, last.credential FROM (SELECT MAX(seq) AS seq FROM change) AS newest
           LEFT JOIN change AS last ON last.seq = newest.seq"""
@@ -83,7 +83,9 @@ def by_ticket(connection: Connection, authid: str, ticket: str) -> tuple[Credent
     """
     digest = ticket_digest(ticket)
     chosen = []
-    for candidate in map(Credential.from_row, connection.execute(BY_TICKET, (authid, digest)).fetchall()):
+    for candidate in map(
+        Credential.from_row, connection.execute(BY_TICKET, (*names.spellings(authid), digest)).fetchall()
+    ):
         if candidate.kind == "chosen":
             chosen.append(candidate)
         elif compare_digest(candidate.verifier, digest):

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from wampauth import names
 from wampauth.store.engine import Connection, sentences
 from wampauth.store.moments import iso
 from wampauth.store.reading import ACTIVE, STATE
@@ -45,7 +46,8 @@ def principals(connection: Connection) -> Iterator[Record]:
 def show(connection: Connection, authid: str) -> Record:
     """One principal with its credentials."""
     with sentences(connection):
-        return {**require(connection, authid), "credentials": _credentials(connection, authid)}
+        principal = require(connection, authid)
+        return {**principal, "credentials": _credentials(connection, principal["authid"])}
 
 
 def credential(connection: Connection, authid: str, named: str) -> Record:
@@ -55,11 +57,13 @@ def credential(connection: Connection, authid: str, named: str) -> Record:
 
 
 def require(connection: Connection, authid: str) -> Record:
-    """The principal, if there is one."""
-    row = connection.execute(PRINCIPALS + " WHERE p.authid = ? GROUP BY p.authid", (authid,)).fetchone()
-    if row is None:
-        raise Refused(f"there is no principal {authid}")
-    return _principal(row)
+    """The principal, if there is one. How the accents of `authid` are typed makes no difference, unless there are two
+    of whom that is all that tells them apart."""
+    spellings = names.spellings(authid)
+    rows = connection.execute(PRINCIPALS + " WHERE p.authid IN (?, ?, ?) GROUP BY p.authid", spellings).fetchall()
+    if not rows:
+        raise Refused(f"there is no principal {authid}: `wampauth list` shows who there is")
+    return _principal(min(rows, key=lambda row: spellings.index(row[0])))
 
 
 def _principal(row: tuple[Any, ...]) -> Record:
@@ -71,9 +75,10 @@ def _principal(row: tuple[Any, ...]) -> Record:
 
 def require_credential(connection: Connection, authid: str, named: str) -> Record:
     """As :func:`credential`, within a transaction."""
-    require(connection, authid)
-    known = _credentials(connection, authid)
-    found = [one for one in known if one["id"] == named] or [one for one in known if one["label"] == named != ""]
+    known = _credentials(connection, require(connection, authid)["authid"])
+    found = [one for one in known if one["id"] == named] or [
+        one for one in known if one["label"] and names.look_alike(one["label"], named)
+    ]
     if len(found) != 1:
         several = "several credentials" if found else "no credential"
         raise Refused(f"{authid} has {several} {named!r}: `wampauth show {authid}` lists the ids")

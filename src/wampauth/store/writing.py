@@ -8,6 +8,7 @@ import json
 import secrets
 
 from wampauth import names
+from wampauth.pubkeys import public
 from wampauth.store.engine import Connection, transaction
 from wampauth.store.moments import seconds
 from wampauth.store.reading import ACTIVE
@@ -15,7 +16,7 @@ from wampauth.store.showing import TIMES, Record, Refused, now, require, require
 from wampauth.store.tickets import MAX_CHOSEN
 
 VERIFIERS = {  # what is stored of each kind of credential
-    "key": names.safe_pubkey,
+    "key": public,
     "ticket": names.sha256,
     "chosen": names.argon2id,
 }
@@ -42,7 +43,7 @@ def remove(connection: Connection, authid: str) -> None:
     :raises Refused: here and below, if there is no such principal or credential.
     """
     with transaction(connection):
-        require(connection, authid)
+        authid = require(connection, authid)["authid"]
         connection.execute("DELETE FROM principal WHERE authid = ?", (authid,))
         _note(connection, authid, None)
 
@@ -55,7 +56,7 @@ def add_credential(connection: Connection, authid: str, credential: Record) -> s
     :raises Refused: for a key that somebody has, an expiry that is past, or a third chosen ticket.
     """
     with transaction(connection):
-        require(connection, authid)
+        authid = require(connection, authid)["authid"]
         return insert_credential(connection, authid, credential)
 
 
@@ -65,6 +66,7 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
     :returns: the successor's id.
     """
     with transaction(connection):
+        authid = require(connection, authid)["authid"]
         known = require_credential(connection, authid, old)
         if known["state"] != ACTIVE:
             raise Refused(f"credential {old} is {known['state']}: add a new one instead")
@@ -79,8 +81,8 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
 def revoke(connection: Connection, authid: str, credential: str | None = None) -> None:
     """Withdraw a credential (id or label), or with None the principal, from now on."""
     with transaction(connection):
+        authid = require(connection, authid)["authid"]
         if credential is None:
-            require(connection, authid)
             connection.execute(
                 "UPDATE principal SET revoked = store_now() WHERE authid = ? AND revoked IS NULL", (authid,)
             )
@@ -95,7 +97,9 @@ def revoke(connection: Connection, authid: str, credential: str | None = None) -
 def restore(connection: Connection, authid: str) -> None:
     """Take the revocation of a principal back. Credentials that were withdrawn one by one stay withdrawn."""
     with transaction(connection):
-        if require(connection, authid)["state"] == ACTIVE:
+        principal = require(connection, authid)
+        authid = principal["authid"]
+        if principal["state"] == ACTIVE:
             raise Refused(f"{authid} isn't revoked")
         connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
 
@@ -106,15 +110,17 @@ def _note(connection: Connection, authid: str, credential: str | None) -> None:
     connection.execute(PRUNE, (KEPT,))
 
 
-def insert(connection: Connection, principal: Record) -> None:
-    """Add a principal within a transaction. Raises as :func:`add`."""
+def insert(connection: Connection, principal: Record) -> str:
+    """Add a principal within a transaction, and return its authid as it is stored. Raises as :func:`add`."""
     authid = names.authid(principal["authid"])
     row = (authid, names.realm(principal["realm"]), names.role(principal["role"]))
     extra = json.dumps(names.extra(principal.get("extra", {})))
-    if connection.execute("SELECT 1 FROM principal WHERE authid = ?", (authid,)).fetchone():
-        raise Refused(f"there is a principal {authid} already")
+    known = "SELECT authid FROM principal WHERE authid IN (?, ?, ?)"
+    if known_as := connection.execute(known, names.spellings(authid)).fetchone():
+        raise Refused(f"there is a principal {known_as[0]} already")
     values = (*row, extra, seconds(principal.get("revoked")))
     connection.execute("INSERT INTO principal (authid, realm, role, extra, revoked) VALUES (?, ?, ?, ?, ?)", values)
+    return authid
 
 
 def insert_credential(connection: Connection, authid: str, credential: Record, past: bool = False) -> str:
