@@ -70,7 +70,7 @@ def test_what_it_says_of_itself(metadata: email.message.Message, wheel: zipfile.
     assert (metadata["Name"], metadata["Version"]) == ("wampauth", wampauth.__version__)
     assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
     assert metadata["Requires-Python"] == ">=3.11"
-    assert metadata.get_all("Provides-Extra") == ["postgresql", "http"]
+    assert metadata.get_all("Provides-Extra") == ["postgresql", "http", "jwt"]
     assert wheel.read(f"{INFO}/licenses/LICENSE") == (HERE / "LICENSE").read_bytes()
     assert wheel.read(f"{INFO}/entry_points.txt").decode().split() == [
         "[console_scripts]",
@@ -91,6 +91,8 @@ def test_it_asks_for_ranges(metadata: email.message.Message) -> None:
     assert [requirement for requirement in needed if "extra ==" in requirement] == [
         'psycopg[binary]>=3.2; extra == "postgresql"',
         'treq>=24; extra == "http"',
+        'treq>=24; extra == "jwt"',
+        'pyjwt[crypto]>=2.15; extra == "jwt"',
     ]
 
 
