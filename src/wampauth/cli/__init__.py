@@ -12,6 +12,7 @@ import click
 
 from wampauth import names
 from wampauth.cli import credentials, principals
+from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
 from wampauth.cli.start import start
 from wampauth.init import init
@@ -33,6 +34,8 @@ COMMANDS = (
     principals.restore,
     principals.import_,
     principals.export,
+    backup,
+    recover,
     check,
     start,
     probe,

@@ -51,6 +51,9 @@ class Connection(Protocol):
     def upgrading(self) -> AbstractContextManager[None]:
         """A transaction that may change the tables, and waits for others that do."""
 
+    def copy(self, target: Any, tables: list[str], /) -> None:
+        """Make a store in a file like this one, as of one moment."""
+
     def rollback(self) -> None:
         """Take back what the transaction has done so far."""
 
@@ -125,11 +128,11 @@ def version(store: Connection) -> int:
         versions = [version for (version,) in store.execute("SELECT version FROM store").fetchall()]
     if len(versions) != 1 or not isinstance(versions[0], int) or versions[0] < 1:
         found = " and ".join(map(str, versions)) or "none"
-        raise StoreError(f"{store.name} has version {found}, which no program gives: put a backup in its place")
+        raise StoreError(f"{store.name} has version {found}, which no program gives: `wampauth recover` a backup")
     if versions[0] > VERSION:
         raise StoreError(
             f"{store.name} has version {versions[0]}, and this program knows {VERSION}: a later wampauth upgraded it,"
-            " install that one (or put a backup from before in its place)"
+            " install that one (a backup from before can be brought back where no store is)"
         )
     return int(versions[0])
 
@@ -152,3 +155,18 @@ def upgrade(store: Connection) -> None:
         store.upgraded = since or None
     except store.Error as error:
         raise StoreError(f"{store.name} can't be brought to version {VERSION}: {store.explain(error)}") from None
+
+
+def copy_rows(target: Connection, source: Connection, tables: list[str]) -> None:
+    """Make what one store holds what another one does, within a transaction of each.
+
+    :param tables: those that others refer to come first.
+    """
+    for table in reversed(tables):
+        target.execute(f"DELETE FROM {table}")
+    for table in tables:
+        rows = source.execute(f"SELECT * FROM {table}")
+        columns = [column[0] for column in rows.description]
+        places = ", ".join("?" * len(columns))
+        for row in rows:
+            target.execute(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", row)

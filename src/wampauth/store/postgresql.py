@@ -14,7 +14,18 @@ from typing import Any
 
 import psycopg
 
-from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
+from wampauth.store.engine import (
+    BUSY,
+    UPGRADING,
+    StoreError,
+    checked,
+    copy_rows,
+    sentences,
+    transaction,
+    upgrade,
+    version,
+)
+from wampauth.store.schema import VERSION
 
 apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
 # No password, and no place where one could slip in: what couldn't be read is quoted in errors.
@@ -54,6 +65,13 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     def has_tables(self) -> bool:
         """Whether there is a store at all, of whatever version."""
         return self.execute("SELECT to_regclass('store')").fetchone() != (None,)
+
+    def copy(self, target: Any, tables: list[str]) -> None:
+        """Make a store in a file like this one, as of one moment."""
+        if version(self) != VERSION:
+            raise StoreError(f"{self.name} has an older version: keep it with `pg_dump`; any other command upgrades it")
+        with transaction(self, writing=False), transaction(target):
+            copy_rows(target, self, tables)
 
     @contextmanager
     def upgrading(self) -> Iterator[None]:

@@ -16,7 +16,7 @@ apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its D
 SETTLING = 200  # milliseconds to wait for readers until the log can be emptied
 ADVICE = {
     sqlite3.SQLITE_NOTADB: "this file is not a principals database; it was left as it is",
-    sqlite3.SQLITE_CORRUPT: "this file is damaged; put a backup in its place",
+    sqlite3.SQLITE_CORRUPT: "this file is damaged; move it away, and `wampauth recover` a backup",
     sqlite3.SQLITE_BUSY: "another process is keeping the store locked; try again",
     sqlite3.SQLITE_PROTOCOL: "another process is keeping the store locked; try again",
     sqlite3.SQLITE_FULL: "the disk is full; nothing was changed",
@@ -62,6 +62,10 @@ class Connection(sqlite3.Connection):
     def has_tables(self) -> bool:
         """Whether there is a store at all, of whatever version."""
         return bool(self.execute("SELECT 1 FROM sqlite_master WHERE name = 'store'").fetchall())
+
+    def copy(self, target: "Connection", tables: list[str]) -> None:
+        """Make another store in a file like this one, as of one moment."""
+        self.backup(target)
 
     @contextmanager
     def upgrading(self) -> Iterator[None]:
