@@ -5,9 +5,20 @@ What :data:`__all__` names is stable from 2.0 on.
 
 from typing import TYPE_CHECKING, Any
 
-from wampauth.claims import Answer, Check, KeyClaim, Origin, Principal, Refused, TicketClaim
+from wampauth.claims import (
+    Answer,
+    Check,
+    CraClaim,
+    KeyClaim,
+    Origin,
+    Principal,
+    Refused,
+    ScramClaim,
+    ScramVerifier,
+    TicketClaim,
+)
 from wampauth.settings import SettingsError
-from wampauth.store import Changes, OpenStore, Store, open_store
+from wampauth.store import Changes, OpenStore, Scram, Store, open_store
 from wampauth.store.engine import StoreError
 
 if TYPE_CHECKING:
@@ -19,11 +30,15 @@ __all__ = [
     "Authenticator",
     "Changes",
     "Check",
+    "CraClaim",
     "KeyClaim",
     "OpenStore",
     "Origin",
     "Principal",
     "Refused",
+    "Scram",
+    "ScramClaim",
+    "ScramVerifier",
     "SettingsError",
     "Store",
     "StoreError",

@@ -22,6 +22,7 @@ KEY = 32  # bytes, at least
 LENGTH = 16  # bytes of the HMAC that are kept: half of SHA-256, and as long as RFC 2104 (section 5) wants it to be
 LATEST = 253_402_300_799  # seconds since 1970: the year 9999 ends. What is beyond that was given in milliseconds
 PATIENCE = 2.0  # seconds that a client may take to sign a challenge; after that, it is a failure
+PASSWORD_PATIENCE = 10.0  # where it has to compute Argon2id of a password for that
 MOST = 10_000  # challenges to remember
 MARK = "wampauth"  # the field of authextra that holds the HMAC
 
@@ -64,6 +65,10 @@ class Admissions:
         extra = {name: value for name, value in given.items() if not names.RESERVED_EXTRA.fullmatch(name)}
         return Principal(authid, realm, role, extra, credential=credential, expires=expires)
 
+    def digest(self, text: str) -> bytes:
+        """Of `text`, 32 bytes that nobody else can tell, and that are the same wherever the key is."""
+        return hmac.digest(self._key, text.encode(), "sha256")
+
     def _mark(self, realm: str, authid: str, role: str, credential: str | None, expires: float | None) -> str:
         """The HMAC. A serializer may make 5 of 5.0, so that a number is always written as a float."""
         moment = None if expires is None else float(expires)
@@ -81,13 +86,13 @@ class Challenged:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait_for(self, session: int, now: float, proven: Callable[[], None]) -> None:
-        """Have `proven` called if that session joins within :data:`PATIENCE`.
+    def wait_for(self, session: int, now: float, proven: Callable[[], None], patience: float = PATIENCE) -> None:
+        """Have `proven` called if that session joins within `patience`.
 
-        :param now: seconds.
+        :param now: seconds, as `patience`.
         """
         self._waiting.pop(session, None)
-        self._waiting[session] = now + PATIENCE, proven
+        self._waiting[session] = now + patience, proven
         while len(self._waiting) > MOST or next(iter(self._waiting.values()))[0] < now:
             self._waiting.popitem(last=False)
 

@@ -17,7 +17,7 @@ from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
-from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, CraClaim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
 ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
@@ -81,6 +81,8 @@ def complete(claim: Claim, answer: Any) -> Principal:
             _pubkey(claim, answer.pubkey),
             _credential(answer.credential),
             _moment(answer.expires),
+            _scram(claim, answer.scram),
+            _secret(claim, answer.secret),
         )
     except (TypeError, ValueError) as error:
         raise WrongAnswer(f"the check gave an incomplete answer: {type(error).__name__}: {error}") from None
@@ -162,6 +164,25 @@ def _pubkey(claim: Claim, answered: Any) -> str | None:
     return claim.pubkey
 
 
+def _scram(claim: Claim, answered: Any) -> ScramVerifier | None:
+    if not isinstance(claim, ScramClaim):
+        return None
+    if not isinstance(answered, ScramVerifier):
+        raise TypeError("scram is missing, which the router checks the proof with")
+    iterations, memory = names.price(answered.iterations, answered.memory)
+    return ScramVerifier(
+        salt=names.digits(answered.salt, 16),
+        iterations=iterations,
+        memory=memory,
+        stored_key=names.digits(answered.stored_key, 32),
+        server_key=names.digits(answered.server_key, 32),
+    )
+
+
+def _secret(claim: Claim, answered: Any) -> str | None:
+    return names.secret(answered) if isinstance(claim, CraClaim) else None
+
+
 def _credential(value: Any) -> str | None:
     if value is not None and not (
         isinstance(value, str) and 0 < len(value) <= LONGEST_CREDENTIAL and value.isprintable()
@@ -179,4 +200,5 @@ def _moment(value: Any) -> float | None:
 
 
 def _refused(reason: str, principal: Principal) -> Refused:
-    return Refused(reason, authid=principal.authid, realm=principal.realm, credential=principal.credential)
+    who = {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}
+    return Refused(reason, **who, decoy=principal.scram)

@@ -70,7 +70,46 @@ class KeyClaim:
     origin: Origin | None = None
 
 
-Claim = TicketClaim | KeyClaim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramClaim:
+    """WAMP-SCRAM: who the client says it is. It has proven nothing yet; the router has it show then that it knows the
+    password, which it never sends."""
+
+    authid: str  # ASCII
+    realm: str | None = None
+    authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CraClaim:
+    """WAMP-CRA: who the client says it is. It has proven nothing yet; the router has it sign with the secret then."""
+
+    authid: str
+    realm: str | None = None
+    authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
+
+
+Claim = TicketClaim | KeyClaim | ScramClaim | CraClaim
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScramVerifier:
+    """What a WAMP-SCRAM proof is checked with: Argon2id of the password, and two keys that follow from it. Who has it
+    can try passwords, as fast as Argon2id lets him, but can't log in with it.
+
+    :ivar salt: 32 hexadecimal digits; the client is told.
+    :ivar iterations: of Argon2id; the client is told.
+    :ivar memory: KiB; the client is told.
+    :ivar stored_key: 64 hexadecimal digits, as ``server_key``.
+    """
+
+    salt: str
+    iterations: int
+    memory: int
+    stored_key: str = field(repr=False)
+    server_key: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +122,8 @@ class Principal:
         authextra, so it must not be a secret. While the session lasts, ``by_ids`` of the setting ``store`` must answer
         with the same authid, realm, role and extra; otherwise it is ended as revoked.
     :ivar expires: seconds since 1970, after which the session is ended.
+    :ivar scram: for WAMP-SCRAM: what the router checks the proof with.
+    :ivar secret: for WAMP-CRA: what the client and the router sign with. Whoever has it can log in.
     """
 
     authid: str
@@ -92,6 +133,8 @@ class Principal:
     pubkey: str | None = None
     credential: str | None = None
     expires: float | None = None
+    scram: ScramVerifier | None = field(default=None, repr=False)
+    secret: str | None = field(default=None, repr=False)
 
 
 class Refused(Exception):
@@ -99,21 +142,31 @@ class Refused(Exception):
 
     reason: str = "refused"  # for a subclass that doesn't call our __init__
     found: Mapping[str, str | None] = MappingProxyType({})
+    decoy: ScramVerifier | None = None
 
     def __init__(
-        self, reason: str, *, authid: str | None = None, realm: str | None = None, credential: str | None = None
+        self,
+        reason: str,
+        *,
+        authid: str | None = None,
+        realm: str | None = None,
+        credential: str | None = None,
+        decoy: ScramVerifier | None = None,
     ) -> None:
         """
         :param reason: for the operator, such as ``revoked``.
         :param authid: whom the check found; so with ``realm`` and ``credential``.
+        :param decoy: for WAMP-SCRAM: what the client is challenged with all the same, so that it can't tell that it is
+            refused: the salt that this authid has, or would have. Its keys don't matter. None: one is made up.
         """
         super().__init__(reason)
         self.reason = reason
         self.found = {"authid": authid, "realm": realm, "credential": credential}
+        self.decoy = decoy
 
 
 Answer = Principal | None | Awaitable[Principal | None]
-SomeClaim = TypeVar("SomeClaim", TicketClaim, KeyClaim, contravariant=True)
+SomeClaim = TypeVar("SomeClaim", TicketClaim, KeyClaim, ScramClaim, CraClaim, contravariant=True)
 
 
 class Check(Protocol[SomeClaim]):

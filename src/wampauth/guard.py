@@ -16,10 +16,11 @@ from twisted.internet.task import deferLater
 from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, methods, names
-from wampauth.admission import Admissions
+from wampauth.admission import PASSWORD_PATIENCE, PATIENCE, Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
 from wampauth.claims import Claim, Principal, Refused
+from wampauth.decoys import Decoys
 from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import (
@@ -55,6 +56,7 @@ class Guard:
         self._settings = settings
         self._prefix = prefix
         self._admissions = admissions
+        self._decoys = Decoys(settings.decoy, admissions)
         self._reports = Reports(clock, audit)
         self._throttle = Throttle(clock, settings)
         self._connections = connections.of(clock)
@@ -87,7 +89,10 @@ class Guard:
             raise self._error(no)
         self._trying.add(connection)
         try:
-            return await self._decide(attempt, check, claimed)
+            told = await self._decide(attempt, check, claimed)
+            if METHODS[attempt.method].has_decoys:  # nor must the time of a challenge tell whose it is
+                await self._until_the_beat(attempt)
+            return told
         except Refusal as no:
             if attempt.claim and attempt.is_paid and no.outcome == "unavailable":  # our fault costs the client nothing
                 self._throttle.undo(attempt.subject, attempt.origin.address)
@@ -117,17 +122,26 @@ class Guard:
             self._connections.admitted(principal.realm)
             self._reports.record(attempt, METHODS[attempt.method].outcome, **_known(principal))
             self._give_back(attempt)
-            return self._told(principal)
+            return self._told(attempt, principal)
         except Refusal:
             raise
         except Refused as no:
-            method = METHODS[attempt.method]
-            reason = without_secret(safe_str(no.reason), attempt.claim)  # an author may give anything
-            raise Refusal("refused", reason, method.error, method.text.format(attempt.claim), **no.found) from None
+            return self._refuse(attempt, no)
         except WrongAnswer as wrong:
             raise unavailable(str(wrong)) from None
         except Exception as fault:
             raise unavailable(describe(fault, attempt.claim)) from None
+
+    def _refuse(self, attempt: Attempt, no: Refused) -> Admitted:
+        """Raise a :class:`Refusal`, or return what becomes a challenge that can't be met."""
+        method, claim = METHODS[attempt.method], attempt.claim
+        assert claim is not None
+        reason = without_secret(safe_str(no.reason), claim)  # an author may give anything
+        refusal = Refusal("refused", reason, method.error, method.text.format(claim), **no.found)
+        if not method.has_decoys:
+            raise refusal from None
+        self._reports.refused(attempt, refusal)
+        return self._told(attempt, self._decoys.instead_of(claim, no))
 
     def _let_in(self, attempt: Attempt) -> None:
         """Take a token and a place, which it keeps until it is answered. Who gets neither holds none of either.
@@ -148,16 +162,19 @@ class Guard:
         if METHODS[attempt.method].is_proven:
             self._throttle.give_back(subject, address)
             return
-        self._throttle.shown(address)
+        by_name = METHODS[attempt.method].has_decoys  # then nothing was shown, and nobody must see that one is known
+        if not by_name:
+            self._throttle.shown(address)
         if attempt.origin.session is not None:
-            proven = partial(self._throttle.proven, subject, address)
-            self._admissions.challenged.wait_for(attempt.origin.session, self._clock.seconds(), proven)
+            proven = partial(self._throttle.give_back if by_name else self._throttle.proven, subject, address)
+            patience = PASSWORD_PATIENCE if by_name else PATIENCE
+            self._admissions.challenged.wait_for(attempt.origin.session, self._clock.seconds(), proven, patience)
 
-    def _told(self, principal: Principal) -> Admitted:
+    def _told(self, attempt: Attempt, principal: Principal) -> Admitted:
         """What the router is told: a copy, since the router changes what it gets."""
         told: Admitted = {"realm": principal.realm, "authid": principal.authid, "role": principal.role}
         told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
-        return told if principal.pubkey is None else {**told, "pubkey": principal.pubkey}
+        return {**told, **METHODS[attempt.method].told(principal)}
 
     def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""
@@ -188,10 +205,16 @@ class Guard:
             if no.at_once or not self._waiting.take(attempt.address):
                 return
             attempt.place = self._waiting
+        if no.outcome == "refused":
+            await self._until_the_beat(attempt)
+        else:
+            elapsed = self._clock.seconds() - attempt.started
+            await deferLater(self._clock, max(0.0, self._settings.refusal_delay - elapsed))
+
+    async def _until_the_beat(self, attempt: Attempt) -> None:
+        """Wait for the next multiple of the delay: a check that was slow is answered then."""
         delay, elapsed = self._settings.refusal_delay, self._clock.seconds() - attempt.started
-        if no.outcome == "refused" and delay:
-            delay *= 1 + elapsed // delay  # a check that was slow is answered on the next beat
-        await deferLater(self._clock, max(0.0, delay - elapsed))
+        await deferLater(self._clock, delay * (1 + elapsed // delay) - elapsed if delay else 0.0)
 
     def _error(self, no: Refusal) -> ApplicationError:
         return ApplicationError(self._prefix + no.error, no.text)

@@ -6,7 +6,17 @@ from operator import attrgetter
 from typing import Any
 
 from wampauth import names
-from wampauth.claims import CHANNEL_BINDINGS, MAX_EXTRA, Claim, KeyClaim, Origin, TicketClaim
+from wampauth.claims import (
+    CHANNEL_BINDINGS,
+    MAX_EXTRA,
+    Claim,
+    CraClaim,
+    KeyClaim,
+    Origin,
+    Principal,
+    ScramClaim,
+    TicketClaim,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,19 +51,24 @@ class Method:
     :ivar claim: the type of its claims.
     :ivar read: makes one, or raises ``names.Malformed`` with the rule that was broken.
     :ivar subject: what a client claims to be, with an address the pair that is throttled: an authid, a public key.
+    :ivar told: what the router needs to know of a principal to check the proof.
     :ivar error: the last part of the URI that a client is refused with, whatever the cause.
     :ivar text: what it is told then, with the claim for ``{0}``.
     :ivar is_proven: the claim is the proof. Otherwise the router sends a challenge, and who doesn't meet it is never
         heard of again.
+    :ivar has_decoys: nobody is refused before the challenge, but with one that can't be met: what a client shows at
+        first is only a name, and a no would tell who is known.
     :ivar is_function: the router knows it for transports of type ``function``, too.
     """
 
     claim: type[Any]
     read: Callable[[Said], Claim]
-    subject: Callable[[Any], str]
     error: str
     text: str
+    subject: Callable[[Any], str] = attrgetter("authid")
+    told: Callable[[Principal], dict[str, Any]] = lambda principal: {}
     is_proven: bool = False
+    has_decoys: bool = False
     is_function: bool = True
 
     @property
@@ -71,11 +86,26 @@ def _key(said: Said) -> KeyClaim:
     return KeyClaim(pubkey=names.pubkey(said.authextra.get("pubkey")), authid=said.named(), **said.common)
 
 
+def _scram(said: Said) -> ScramClaim:
+    names.nonce(said.authextra.get("nonce"))
+    return ScramClaim(authid=names.ascii_authid(said.authid), **said.common)
+
+
+def _cra(said: Said) -> CraClaim:
+    return CraClaim(authid=names.authid(said.authid), **said.common)
+
+
+def _told_scram(principal: Principal) -> dict[str, Any]:
+    scram = principal.scram
+    assert scram is not None  # see `complete`
+    keys = {"salt": scram.salt, "stored-key": scram.stored_key, "server-key": scram.server_key}
+    return {"kdf": "argon2id-13", "iterations": scram.iterations, "memory": scram.memory, **keys}
+
+
 METHODS = {
     "ticket": Method(
         claim=TicketClaim,
         read=_ticket,
-        subject=attrgetter("authid"),
         error="invalid_ticket",
         text="could not authenticate session - invalid ticket for principal {0.authid}",
         is_proven=True,
@@ -84,8 +114,25 @@ METHODS = {
         claim=KeyClaim,
         read=_key,
         subject=attrgetter("pubkey"),
+        told=lambda principal: {"pubkey": principal.pubkey},
         error="no_such_user",
         text="no principal with matching public key 0x{0.pubkey}",
+    ),
+    "scram": Method(
+        claim=ScramClaim,
+        read=_scram,
+        told=_told_scram,
+        error="wrong_password",
+        text="could not authenticate session - wrong password for principal {0.authid}",
+        has_decoys=True,
+    ),
+    "wampcra": Method(
+        claim=CraClaim,
+        read=_cra,
+        told=lambda principal: {"secret": principal.secret},
+        error="wrong_password",
+        text="could not authenticate session - wrong password for principal {0.authid}",
+        has_decoys=True,
     ),
 }
 

@@ -18,6 +18,8 @@ DECOMPOSED = 4  # characters at most that one is decomposed into
 MAX_LABEL = 64
 MAX_EXTRA = 4096  # characters of JSON; it travels with each login
 MAX_DEPTH = 20  # of its objects and lists
+MAX_NONCE = 256  # characters of Base64; client libraries send 24
+MAX_ITERATIONS, MAX_MEMORY = 10_000, 262_144  # of Argon2id, and KiB: what a client can be asked to pay
 MAX_TICKET = 1024  # characters; one that ``wampauth ticket`` makes has 43
 REALM = re.compile(r"[A-Za-z][A-Za-z0-9_\-@.]{2,254}")  # the router's own rule (autobahn.wamp.message)
 ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_\-.]{0,127}")
@@ -29,7 +31,7 @@ ARGON2ID = re.compile(
 PREFIX = re.compile(r"([a-z0-9_]+\.)+")
 RESERVED_ROLES = ("trusted", "anonymous")  # the router grants the first everything, and hands out the second itself
 RESERVED_EXTRA = re.compile(
-    r"credential|expires|wampauth|transport|x_cb_.*|proxy_.*"
+    r"credential|expires|wampauth|transport|scram_server_signature|x_cb_.*|proxy_.*"
 )  # fields that we and the router put in ourselves
 
 
@@ -93,6 +95,43 @@ def ticket(value: Any, longest: int = MAX_TICKET) -> str:
     if not (isinstance(value, str) and 0 < len(value) <= longest and _encodable(value)):
         raise Malformed(f"a ticket is 1 to {longest} characters of text")
     return value
+
+
+def ascii_authid(value: Any) -> str:
+    """An authid, as the router can check a WAMP-SCRAM proof of it: it writes the message that is signed in ASCII."""
+    if not authid(value).isascii():
+        raise Malformed("for WAMP-SCRAM an authid is of ASCII characters")
+    return str(value)
+
+
+def nonce(value: Any) -> str:
+    """What a client sends with HELLO for WAMP-SCRAM."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_NONCE):
+        raise Malformed(f"authextra has a nonce of 1 to {MAX_NONCE} characters")
+    return value
+
+
+def secret(value: Any) -> str:
+    """A secret for WAMP-CRA."""
+    if not (isinstance(value, str) and 0 < len(value) <= MAX_TICKET and _encodable(value)):
+        raise Malformed(f"a secret is 1 to {MAX_TICKET} characters of text")
+    return value
+
+
+def digits(value: Any, bytes_: int) -> str:
+    """So many bytes in hexadecimal. Returned in lower case."""
+    if not (isinstance(value, str) and re.fullmatch(f"[0-9a-fA-F]{{{2 * bytes_}}}", value)):
+        raise Malformed(f"{2 * bytes_} hexadecimal digits are expected")
+    return value.lower()
+
+
+def price(iterations: Any, memory: Any) -> tuple[int, int]:
+    """What Argon2id costs a client that proves that it knows a password: passes, and KiB."""
+    if type(iterations) is not int or not 1 <= iterations <= MAX_ITERATIONS:
+        raise Malformed(f"iterations are 1 to {MAX_ITERATIONS}")
+    if type(memory) is not int or not 8 <= memory <= MAX_MEMORY:
+        raise Malformed(f"memory is 8 to {MAX_MEMORY} KiB")
+    return iterations, memory
 
 
 def label(value: Any) -> str:

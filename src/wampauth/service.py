@@ -1,5 +1,6 @@
 """What is there once in a process? An author's checks, with their settings and their guard, from start to stop."""
 
+import sys
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -19,6 +20,10 @@ from wampauth.store.verifying import forget_tickets
 
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 3.0  # seconds
+NO_DECOY = (
+    "setting 'decoy' under 'guard' is missing: a realm and a role of this node, such as [\"realm1\", \"frontend\"], as "
+    "whom unknown people are challenged"
+)
 
 
 class Service:
@@ -58,10 +63,21 @@ class Service:
         offered = [method for method in METHODS if callable(getattr(self._checks, method, None))]
         if not offered:
             raise SettingsError(f"{self._name} has none of the methods {', '.join(METHODS)}")
+        if any(METHODS[method].has_decoys for method in offered):
+            self._see_to_decoys(guard)
         self._warn_of_misspelt_methods()
         self.procedures = {method: guarding.wrap(method, self._once_started(method)) for method in offered}
         self._is_started = self._is_starting = False
         self._waiting: list[Deferred[None]] = []
+
+    def _see_to_decoys(self, guard: Settings) -> None:
+        """Nobody can log in unless strangers can be challenged like everybody else, and guess once at each."""
+        if not guard.decoy:
+            raise SettingsError(NO_DECOY)
+        if "crossbar.router.auth" in sys.modules:  # in a node
+            from wampauth.worker.proofs import take_one_a_challenge
+
+            take_one_a_challenge()
 
     def _warn_of_misspelt_methods(self) -> None:
         """A method that is called otherwise isn't offered, and nobody would notice before the first login."""

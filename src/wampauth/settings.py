@@ -13,6 +13,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_args, get_origin
 
+from wampauth import names
+
 LOCAL = ("loopback", "unix")
 BY_THE_ROUTER = ("cbdir",)  # what Crossbar.io adds to a component's extra
 OURS = ("guard", "roles", "connections")  # the sections that we read
@@ -42,6 +44,7 @@ class Settings:
     require_channel_binding: bool = False  # keys only with a signature that is bound to the TLS connection
     plain_from: tuple[str, ...] = ()  # "loopback", "unix": where neither of these two is required
     private_files: tuple[str, ...] = ()  # files and folders that are only for their owner, beside the store
+    decoy: tuple[str, ...] = ()  # a realm and a role: as whom unknown people are challenged (WAMP-SCRAM, WAMP-CRA)
     admission_key: str = ""  # file of 32 bytes or more, the same for authenticators and `Sessions` in other processes
 
     @classmethod
@@ -80,7 +83,7 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         if not (isinstance(value, list) and all(isinstance(item, get_args(kind)[0]) for item in value)):
             raise SettingsError(f"setting {name!r} must be a list of strings, not {json.dumps(value)}")
-        return tuple(_member(name, item) for item in value)
+        return _place(value) if name == "decoy" else tuple(_member(name, item) for item in value)
     if isinstance(value, bool) is not (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
         raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
     if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
@@ -88,6 +91,14 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
     if name == "longest_ticket" and value > MOST_FOR_A_TICKET:
         raise SettingsError(f"setting {name!r} must be at most {MOST_FOR_A_TICKET}, not {value}")
     return value
+
+
+def _place(value: list[str]) -> tuple[str, ...]:
+    try:
+        realm, role = value
+        return names.realm(realm), names.role(role)
+    except ValueError as wrong:
+        raise SettingsError(f"setting 'decoy' must be a realm and a role, not {json.dumps(value)}: {wrong}") from None
 
 
 def _member(name: str, value: str) -> str:

@@ -30,7 +30,7 @@ from wampauth.settings import Settings
 DELAY, DEADLINE, SUMMARY = 0.25, 5.0, 60.0  # seconds; the defaults
 TICKET = "open-sesame"
 KEY = bytes(SigningKey(bytes(32)).verify_key).hex()
-FOUND = {"authid": "alice", "credential": "0123456789abcdef", "realm": "realm1"}
+FOUND: dict[str, Any] = {"authid": "alice", "credential": "0123456789abcdef", "realm": "realm1"}
 REFUSED = {
     "ticket": (
         "com.example.invalid_ticket",

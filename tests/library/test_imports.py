@@ -19,9 +19,10 @@ FLOORS = [
     {"check"},
     {"testing"},
     {"authenticator", "sessions", "authorizing", "watch", "service", "fallback"},
-    {"guard", "reports", "refusals", "checks", "permissions", "admission", "lookup", "live", "ending", "health"},
+    {"guard", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
+    | {"lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history"},
-    {"claims", "methods", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"},
+    {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

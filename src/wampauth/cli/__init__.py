@@ -28,6 +28,7 @@ COMMANDS = (
     principals.remove,
     credentials.ticket,
     credentials.key,
+    credentials.password,
     credentials.keygen,
     credentials.rotate,
     credentials.revoke,

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from wampauth import keys, names
+from wampauth import keys, names, scram
 from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
-from wampauth.store import Connection, chosen_verifier, showing, ticket_digest, writing
+from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 
 
 @click.command()
@@ -40,6 +40,24 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
         store, authid, {"kind": "key", "verifier": keys.read_public(pubkey), **terms(store, **options)}
     )
     click.echo(f"{authid} has the key {identifier}.", err=True)
+
+
+@click.command()
+@click.argument("authid")
+@with_terms
+@with_chosen
+@on_store()
+def password(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
+    """Give AUTHID a password, for WAMP-SCRAM, in place of the one that it has. It is asked for, twice."""
+    names.ascii_authid(authid)
+    chosen = (
+        chosen_secret(from_stdin, from_env)
+        if from_stdin or from_env
+        else click.prompt(f"Password of {authid}", hide_input=True, confirmation_prompt=True, err=True)
+    )
+    verifier = scram.derive(names.ticket(chosen), reading.scram_salt(store, authid))
+    identifier = writing.set_password(store, authid, verifier, terms(store, **options))
+    click.echo(f"{authid} has the password {identifier}, and no other.", err=True)
 
 
 @click.command()
@@ -71,6 +89,8 @@ def rotate(
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
     kind = showing.credential(store, authid, credential)["kind"]
+    if kind == "scram":
+        raise showing.Refused(f"{credential} is a password: `wampauth password {authid}` gives another one")
     if kind == "key":
         if from_stdin or from_env:
             raise click.UsageError("the successor of a key is a public key, not a ticket")
@@ -105,13 +125,18 @@ def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict
     if not (from_stdin or from_env):
         made = secrets.token_urlsafe(32)  # 256 bits
         return made, {"kind": "ticket", "verifier": ticket_digest(made)}
+    return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen_secret(from_stdin, from_env)))}
+
+
+def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
+    """What a person chose, from a place where other users of the machine can't read it."""
     try:
         chosen = sys.stdin.readline() if from_stdin else os.environ.get(from_env or "", "")
     except UnicodeDecodeError:
         chosen = "\udc80"  # no more of a text than this
     if not (chosen := names.without_line_end(chosen)):
         raise showing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
-    return None, {"kind": "chosen", "verifier": chosen_verifier(names.ticket(chosen))}
+    return chosen
 
 
 def hand_over(secret: str | None, sentence: str) -> None:

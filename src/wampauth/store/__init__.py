@@ -11,7 +11,7 @@ from wampauth.settings import SettingsError, require_private
 from wampauth.store import sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
 from wampauth.store.principals import Principals
-from wampauth.store.protocol import Changes, OpenStore, Store
+from wampauth.store.protocol import Changes, OpenStore, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 
@@ -19,6 +19,7 @@ __all__ = [
     "Changes",
     "Connection",
     "OpenStore",
+    "Scram",
     "Store",
     "StoreError",
     "chosen_verifier",

@@ -2,12 +2,14 @@
 
 import time
 from collections.abc import Callable, Collection
+from dataclasses import replace
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.reflect import namedModule
 
-from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
+from wampauth import scram
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
 from wampauth.store import reading, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
@@ -22,8 +24,8 @@ AT_ONCE = 500  # ids in one query
 
 
 class Principals:
-    """The four questions of a ``Store``. All of them raise :class:`StoreError` while the store can't be read, and
-    :class:`threads.Busy` while too many are asked; they work again once that is over."""
+    """The four questions of a ``Store``, and that of ``Scram``. All of them raise :class:`StoreError` while the store
+    can't be read, and :class:`threads.Busy` while too many are asked; they work again once that is over."""
 
     def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
         """
@@ -59,6 +61,17 @@ class Principals:
             number = await self._verifying.find(address, claim.authid, verifiers, claim.ticket)
             found = None if number is None else chosen[number]
         return _counting(found)
+
+    async def by_scram(self, claim: ScramClaim) -> Principal:
+        """Whose password the client has to prove.
+
+        :raises Refused: for whoever has none that counts, with what to challenge instead.
+        """
+        found, salt = await self._login(_address(claim), reading.by_scram, claim.authid)
+        if found is None:
+            raise Refused("no such password", decoy=scram.unknown(salt))
+        kept = scram.read(found.verifier)
+        return replace(_must_count(found, kept), scram=kept)
 
     async def by_ids(self, credentials: Collection[str]) -> dict[str, Principal]:
         """Those of the credentials that count now. Logins get their turn in between."""
@@ -115,9 +128,11 @@ def _counting(found: Credential | None) -> Principal | None:
 
     :raises Refused: if it doesn't.
     """
-    if found is None:
-        return None
+    return None if found is None else _must_count(found)
+
+
+def _must_count(found: Credential, decoy: ScramVerifier | None = None) -> Principal:
     who = found.principal
     if found.state != ACTIVE:
-        raise Refused(found.state, authid=who.authid, realm=who.realm, credential=who.credential)
+        raise Refused(found.state, authid=who.authid, realm=who.realm, credential=who.credential, decoy=decoy)
     return who

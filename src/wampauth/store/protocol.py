@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 
-from wampauth.claims import Answer, KeyClaim, Principal, TicketClaim
+from wampauth.claims import Answer, KeyClaim, Principal, ScramClaim, TicketClaim
 from wampauth.settings import SettingsError
 
 Changes = tuple[Any, Collection[str] | None]
@@ -44,6 +44,14 @@ class Store(Protocol):
         :param since: where we were when it was asked before, or None.
         :returns: with None for the authids: look at everybody.
         """
+
+
+class Scram(Protocol):
+    """What a store may be asked, too: one that keeps passwords, for WAMP-SCRAM."""
+
+    def by_scram(self, claim: ScramClaim, /) -> Answer:
+        """Whose password the client has to prove: the principal, with ``scram``. For whoever has none that counts it
+        raises ``Refused`` with a ``decoy``, whose salt is the same each time, and stays when the password changes."""
 
 
 class OpenStore:
@@ -81,6 +89,15 @@ class OpenStore:
         """
         return _principal_or_none(await self._ask("by_key", claim))
 
+    async def by_scram(self, claim: ScramClaim) -> Principal | None:
+        """Whose password the client has to prove, if the store keeps passwords (:class:`Scram`).
+
+        :raises Refused: for whoever has none that counts, with what to challenge instead.
+        :raises NotImplementedError: if it doesn't.
+        """
+        self._require("by_scram", "keeps no passwords")
+        return _principal_or_none(await self._ask("by_scram", claim))
+
     async def by_ids(self, credentials: Collection[str]) -> Mapping[str, Principal]:
         """Those of the credentials that count now, by their id."""
         found = await self._ask("by_ids", credentials)
@@ -99,6 +116,10 @@ class OpenStore:
         if authids is not None and not _is_collection_of_str(authids):
             raise TypeError(f"the store answered with {_kind(authids)} instead of a collection of authids")
         return point, authids
+
+    def _require(self, question: str, otherwise: str) -> None:
+        if not callable(getattr(self._store, question, None)):
+            raise NotImplementedError(f"a store of type {type(self._store).__name__} {otherwise}: it lacks {question}")
 
     async def _ask(self, question: str, about: Any) -> Any:
         if not self._is_started:

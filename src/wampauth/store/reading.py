@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from wampauth import names
 from wampauth.claims import Principal
+from wampauth.scram import salt_of
 from wampauth.store.engine import Connection
 from wampauth.store.tickets import ticket_digest
 
@@ -26,6 +27,7 @@ LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, c.kind,
 BY_IDS = LOOKUP + "c.id IN ({})"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid IN (?, ?, ?) AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
+BY_SCRAM = LOOKUP + "c.authid = ? AND c.kind = 'scram' ORDER BY c.created DESC, c.id"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
 LAST = """SELECT store_now(), last.seq, last.authid, last.credential FROM (SELECT MAX(seq) AS seq FROM change) AS newest
           LEFT JOIN change AS last ON last.seq = newest.seq"""
@@ -39,7 +41,7 @@ class Credential:
     """A credential, and the principal whose it is, as both stand now."""
 
     principal: Principal
-    kind: str  # key, ticket (one that was made here) or chosen (a ticket that a person made up)
+    kind: str  # key, ticket (one that was made here), chosen (a ticket that a person made up) or scram (a password)
     verifier: str = field(repr=False)
     state: str  # active, not yet, expired or revoked
 
@@ -91,6 +93,20 @@ def by_ticket(connection: Connection, authid: str, ticket: str) -> tuple[Credent
         elif compare_digest(candidate.verifier, digest):
             return candidate, [], False
     return None, chosen, bool(chosen) or bool(connection.execute(ANY_CHOSEN).fetchall())
+
+
+def by_scram(connection: Connection, authid: str) -> tuple[Credential | None, str]:
+    """The password of `authid`, or None; and the salt that is shown of it, the same whether there is one or not."""
+    rows = connection.execute(BY_SCRAM, (authid,)).fetchall()
+    salt = scram_salt(connection, authid)
+    found = [Credential.from_row(row) for row in rows]
+    return next((one for one in found if one.state == ACTIVE), found[0] if found else None), salt
+
+
+def scram_salt(connection: Connection, authid: str) -> str:
+    """The salt of `authid` in this store, whether it has such a principal or not."""
+    (identity,) = connection.execute(ID).fetchone()
+    return salt_of(authid, identity.encode())
 
 
 def by_ids(connection: Connection, credentials: Sequence[str]) -> dict[str, Principal]:

@@ -6,8 +6,11 @@ here at the next login (``reading.py``), and looks twice a second for what was t
 
 import json
 import secrets
+from collections.abc import Callable
+from typing import Any
 
-from wampauth import names
+from wampauth import names, scram
+from wampauth.claims import ScramVerifier
 from wampauth.pubkeys import public
 from wampauth.store.engine import Connection, transaction
 from wampauth.store.moments import seconds
@@ -15,10 +18,11 @@ from wampauth.store.reading import ACTIVE
 from wampauth.store.showing import TIMES, Record, Refused, now, require, require_credential
 from wampauth.store.tickets import MAX_CHOSEN
 
-VERIFIERS = {  # what is stored of each kind of credential
+VERIFIERS: dict[str, Callable[[Any], str]] = {  # what is stored of each kind of credential
     "key": public,
     "ticket": names.sha256,
     "chosen": names.argon2id,
+    "scram": scram.checked,
 }
 ADD_CHANGE = "INSERT INTO change (seq, authid, credential) SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
 ADD_CREDENTIAL = """INSERT INTO credential (id, authid, kind, verifier, label, created, not_before, expires, revoked)
@@ -58,6 +62,22 @@ def add_credential(connection: Connection, authid: str, credential: Record) -> s
     with transaction(connection):
         authid = require(connection, authid)["authid"]
         return insert_credential(connection, authid, credential)
+
+
+def set_password(connection: Connection, authid: str, verifier: ScramVerifier, terms: Record) -> str:
+    """Give a principal a password, for WAMP-SCRAM. One that it has is forgotten.
+
+    :param verifier: with the salt that ``reading.scram_salt`` says.
+    :param terms: label, not_before and expires, if there are any.
+    :returns: its id.
+    """
+    names.ascii_authid(authid)
+    with transaction(connection):
+        require(connection, authid)
+        forgotten = connection.execute("DELETE FROM credential WHERE authid = ? AND kind = 'scram'", (authid,))
+        if forgotten.rowcount:
+            _note(connection, authid, None)
+        return insert_credential(connection, authid, {"kind": "scram", "verifier": scram.written(verifier), **terms})
 
 
 def rotate(connection: Connection, authid: str, old: str, successor: Record, overlap: float) -> str:

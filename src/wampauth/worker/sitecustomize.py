@@ -1,7 +1,7 @@
 """What is changed in each process of a node before anything else runs.
 
 Python imports the module of this name when it starts, if its folder is on the path. ``wampauth start`` and
-``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Three things
+``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Four things
 that a stranger could use are taken away:
 
 * ``py_ecc``, which Autobahn brings, raises Python's recursion limit to 100,000: a frame of 60,000 ``[`` then keeps a
@@ -11,6 +11,9 @@ that a stranger could use are taken away:
 * HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
   WebSocket doesn't need it. Here Twisted finds it missing.
 
+* The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
+  (``proofs.py``). Here it takes one.
+
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
 and there would be no node to stop any more.
 
@@ -18,6 +21,7 @@ This file is no place for what could be done elsewhere. ``wampauth.worker.missin
 """
 
 import ctypes
+import importlib.abc
 import importlib.machinery
 import importlib.util
 import signal
@@ -25,9 +29,11 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 RECURSION_LIMIT = 1_000  # Python's own
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
+AUTH = "crossbar.router.auth"
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -68,6 +74,30 @@ def date_access_logs() -> None:
     http.datetimeToLogString = lambda moment=None: as_text(time.time())
 
 
+def take_one_proof_a_challenge() -> None:
+    """As soon as the router's classes for that are there. A proxy has no other code of ours that could see to it."""
+
+    class Finder(importlib.abc.MetaPathFinder):
+        def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+            spec = importlib.machinery.PathFinder.find_spec(name, path) if name == AUTH else None
+            if spec is None or spec.loader is None:
+                return None
+            load = spec.loader.exec_module
+
+            def load_and_change(module: Any) -> None:
+                load(module)
+                with suppress(ImportError):
+                    from wampauth.worker.proofs import take_one_a_challenge
+
+                    take_one_a_challenge()
+
+            spec.loader.exec_module = load_and_change  # type: ignore[method-assign]
+            return spec
+
+    if WORKER in sys.orig_argv:
+        sys.meta_path.insert(0, Finder())
+
+
 def end_with_the_controller() -> None:
     """Let the kernel end this worker when the process is gone that has started it. Only Linux can."""
     if sys.platform == "linux" and WORKER in sys.orig_argv:
@@ -76,6 +106,7 @@ def end_with_the_controller() -> None:
 
 run_the_next()
 end_with_the_controller()
+take_one_proof_a_challenge()
 limit_recursion()
 with suppress(ImportError):  # a process of another kind, with other packages
     offer_no_http2()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from nacl.signing import SigningKey
 
-from wampauth.claims import Claim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, TicketClaim
 from wampauth.store import OpenStore
 from wampauth.testing.contract.reactor import do
 
@@ -76,6 +76,7 @@ class Hooks:
         """What a login asks; to be called in the reactor's thread."""
         if isinstance(claim, TicketClaim):
             return functools.partial(self._store.by_ticket, claim)
+        assert isinstance(claim, KeyClaim)
         return functools.partial(self._store.by_key, claim)
 
     def _login(self, claim: Claim) -> Principal | None:
