@@ -1,0 +1,138 @@
+"""A node whose clients prove passwords: WAMP-SCRAM by the store, WAMP-CRA by checks of an author's own; in both wirings.
+
+The proofs are made by Autobahn's own client code.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+from autobahn.wamp import auth
+from autobahn.wamp.types import Challenge
+from click.testing import CliRunner
+from conftest import free_port, read_audit, read_config
+
+from wampauth import cli
+from wampauth.testing import CHALLENGE, Message, Node, RawClient
+
+PASSWORD, SECRET = "correct horse battery staple", "s3cr3t-of-carol"
+CHECKS = f"""
+from wampauth import Authenticator, Principal, open_store
+
+
+class Checks:
+    def __init__(self, settings):
+        self.store = open_store(settings["store"])
+
+    async def ticket(self, claim):
+        return await self.store.by_ticket(claim)
+
+    async def scram(self, claim):
+        return await self.store.by_scram(claim)
+
+    async def wampcra(self, claim):
+        if claim.authid == "broken":
+            raise RuntimeError("no secret of " + {SECRET!r})
+        return Principal("carol", "realm1", "frontend", secret={SECRET!r}) if claim.authid == "carol" else None
+
+
+authenticator = Authenticator(Checks, prefix="com.example.")
+AuthenticatorSession = authenticator.component
+Sessions = authenticator.sessions
+create_scram = authenticator.function("scram")
+create_wampcra = authenticator.function("wampcra")
+"""
+METHODS = ("ticket", "scram", "wampcra")
+
+
+class Scram:
+    """One client's side of WAMP-SCRAM."""
+
+    def __init__(self, authid: str, password: str) -> None:
+        self._auth: Any = auth.AuthScram(authid=authid, password=password)
+        self.extra: dict[str, Any] = self._auth.authextra
+
+    def proof(self, challenge: Message) -> str:
+        return str(self._auth.on_challenge(None, Challenge("scram", challenge[2])).decode())
+
+    def trusts(self, welcome: Message) -> bool:
+        """Whether the router has proven, too, that it knows what is kept of the password."""
+
+        class Session:
+            class log:
+                info = error = staticmethod(lambda *_: None)
+
+        return self._auth.on_welcome(Session, welcome[2]["authextra"]) is None
+
+
+def cra_proof(secret: str, challenge: Message) -> str:
+    made: Any = auth.AuthWampCra(authid="", secret=secret)
+    return str(made.on_challenge(None, Challenge("wampcra", challenge[2])))
+
+
+def login_scram(client: RawClient, authid: str, password: str, realm: str | None = "realm1") -> Message:
+    scram = Scram(authid, password)
+    answer = client.hello(realm, "scram", authid, scram.extra)
+    return client.authenticate(scram.proof(answer)) if answer[0] == CHALLENGE else answer
+
+
+def login_cra(client: RawClient, authid: str, secret: str, realm: str | None = "realm1") -> Message:
+    answer = client.hello(realm, "wampcra", authid)
+    return client.authenticate(cra_proof(secret, answer)) if answer[0] == CHALLENGE else answer
+
+
+@dataclass
+class PasswordNode:
+    """The node's folder, and how to reach it."""
+
+    directory: Path
+    port: int = field(default_factory=free_port)
+    addresses: Iterator[int] = field(default_factory=lambda: count(1))
+
+    def url(self, wiring: str) -> str:
+        return f"ws://127.0.0.1:{self.port}/{'ws' if wiring == 'dynamic' else 'ws-function'}"
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "node.log").read_text()
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        return read_audit(self.directory.glob("audit*.jsonl"))
+
+    def client(self, wiring: str = "dynamic") -> RawClient:
+        """Each comes from another address."""
+        number = next(self.addresses)
+        return RawClient(self.url(wiring), source_address=(f"127.1.{number >> 8}.{number & 255}", 0))
+
+    def wampauth(self, *args: str, **options: Any) -> str:
+        done = CliRunner().invoke(cli.main, ["--store", str(self.directory / "principals.db"), *args], **options)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+
+@contextmanager
+def password_node(folder: Path, **guard: Any) -> Iterator[PasswordNode]:
+    """Run it."""
+    made = PasswordNode(folder / ".crossbar")
+    options = ("--prefix", "com.example.", "--realm", "realm1", "--role", "frontend", "--port", str(made.port))
+    assert CliRunner().invoke(cli.main, ["init", str(folder), *options]).exit_code == 0
+    (folder / "authenticator.py").write_text(CHECKS)
+    config = read_config(made.directory / "config.yaml")
+    (worker,) = config["workers"]
+    worker["components"][0]["extra"]["guard"] = {"decoy": ["realm1", "frontend"], **guard}
+    ws = worker["transports"][0]["paths"]["ws"]
+    asked = {"type": "dynamic", "authenticator-realm": "realm-auth"}
+    ws["auth"] = {name: {**asked, "authenticator": f"com.example.authenticate.{name}"} for name in METHODS}
+    function = {name: {"type": "function", "create": f"authenticator.create_{name}"} for name in METHODS[1:]}
+    worker["transports"][0]["paths"]["ws-function"] = {**ws, "auth": function}
+    (made.directory / "config.yaml").write_text(json.dumps(config))
+    for authid in "alice", "bob":
+        made.wampauth("add", authid, "--realm", "realm1", "--role", "frontend")
+    made.wampauth("password", "alice", "--from-stdin", input=f"{PASSWORD}\n")
+    with (made.directory / "node.log").open("ab") as log, Node(made.directory, output=log):
+        yield made
