@@ -1,4 +1,4 @@
-"""A node whose clients prove passwords: WAMP-SCRAM by the store, WAMP-CRA by checks of an author's own; in both wirings.
+"""A node whose clients prove passwords: WAMP-SCRAM by the store, WAMP-CRA by checks of an author's own; both wirings.
 
 The proofs are made by Autobahn's own client code.
 """
