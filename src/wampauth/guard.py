@@ -102,6 +102,7 @@ class Guard:
             raise self._error(no) from None
         finally:
             self._trying.discard(connection)
+            self._connections.answered(connection)
             if attempt.place is not None:
                 attempt.place.leave(attempt.address)
 
@@ -154,6 +155,7 @@ class Guard:
         if not self._underway.take(attempt.address):
             raise too_much(unavailable("too many attempts at once"))
         attempt.place = self._underway
+        self._connections.asks(attempt.origin.connection)
 
     def _give_back(self, attempt: Attempt) -> None:
         """It was no failure. But a key may be shown by anybody, since it isn't secret: its token comes back when the

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
 from zope.interface import implementer  # type: ignore[import-untyped]
 
-from wampauth.connections import LINGER, TICK, Connections
+from wampauth.connections import TICK, Connections
+from wampauth.connections.known import LINGER
 from wampauth.connections.limits import Limits
 from wampauth.settings import SettingsError
 
@@ -23,7 +25,8 @@ class Transport(tcp.Server):
     """A connection from `host`."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._peer, self.connected, self.protocol = IPv4Address("TCP", host, port), 1, None
+        self._peer, self.connected = IPv4Address("TCP", host, port), 1
+        self.protocol: Any = None
 
     def getPeer(self) -> IPv4Address:
         return self._peer
@@ -33,6 +36,18 @@ class Transport(tcp.Server):
 
     def abortConnection(self) -> None:
         self.connected = 0
+
+
+@dataclass(eq=False)
+class Port:
+    """What listens, and has places for so many."""
+
+    max_connections: int
+    protocols: list[Any] = field(default_factory=list)
+
+    def protocol(self) -> Any:
+        self.protocols.append(SimpleNamespace(factory=self))
+        return self.protocols[-1]
 
 
 @dataclass
@@ -105,6 +120,54 @@ def test_in_all_those_of_the_largest_address_give_way(place: Place) -> None:
     assert (here(few), here(few) + here(many)) == (10, 500)
 
 
+def test_in_all_the_largest_address_gives_way_first_even_where_most_of_its_connections_are_young(place: Place) -> None:
+    place.connections.configure({"per_address": 1000})
+    old_of_many, few = place.come(40, "192.0.2.1"), place.come(60, "192.0.2.2")
+    place.wait(4)
+    young = place.come(460, "192.0.2.1")
+    place.wait(1)
+    assert (here(old_of_many), here(few), here(young)) == (0, 40, 460)
+
+
+def test_who_waits_for_an_answer_of_ours_is_no_stranger(place: Place) -> None:
+    """However long that takes, and however many they are: our slowness isn't theirs."""
+    came = place.come(600)
+    for one in came:
+        assert place.connections.may_try(peer(one))
+        place.connections.asks(peer(one))
+    place.wait(30)
+    assert here(came) == 600
+    for number, one in enumerate(came[:300]):
+        place.connections.answered(peer(one))
+        place.wait(0 if number else LINGER - TICK)
+        assert place.join(one, number)
+    place.wait(TICK)
+    assert here(came) == 600
+
+
+def test_the_time_that_it_waits_for_us_is_added_to_its_patience_and_no_more(place: Place) -> None:
+    (one,) = place.come(1)
+    place.wait(8)
+    place.connections.asks(peer(one))
+    place.wait(30)
+    place.connections.answered(peer(one))
+    place.wait(1.5)
+    assert one.connected
+    place.wait(1)
+    assert not one.connected
+
+
+def test_where_places_run_out_those_who_wait_for_us_go_last(place: Place) -> None:
+    port = Port(max_connections=20)
+    came = place.come(20)
+    for one in came:
+        one.protocol = port.protocol()
+    for one in came[:12]:
+        place.connections.asks(peer(one))
+    place.wait(TICK)
+    assert (here(came[:12]), here(came[12:])) == (10, 0)  # half of the places may be strangers'
+
+
 def test_who_leaves_is_hung_up_on_and_cannot_come_back(place: Place) -> None:
     (one,) = place.come(1)
     assert place.join(one, 1)
@@ -149,6 +212,16 @@ def test_nothing_is_closed_where_nobody_watches() -> None:
     connections = Connections(Clock())
     assert [connections.may_try("tcp4:192.0.2.1:1") for _ in range(20)] == [True] * 20
     connections.refused("tcp4:192.0.2.1:1")
+
+
+def test_a_fault_does_not_end_the_watch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    (one,) = place.come(1)
+    with monkeypatch.context() as patch:
+        patch.setattr("wampauth.connections.surplus", lambda *_: 1 / 0)
+        place.wait(11)
+    assert one.connected
+    place.wait(TICK)
+    assert not one.connected
 
 
 def test_there_is_one_configuration(place: Place) -> None:

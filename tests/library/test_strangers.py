@@ -200,6 +200,50 @@ def test_a_storm_of_honest_clients_gets_in(make_bundle: MakeBundle) -> None:
         assert None not in inside
 
 
+SLOW = """
+from twisted.internet import reactor
+from twisted.internet.task import deferLater
+from wampauth import Authenticator, Principal
+
+class Checks:
+    def __init__(self, settings):
+        pass
+
+    async def ticket(self, claim):
+        await deferLater(reactor, 4.0)
+        return Principal(claim.authid, "realm1", "frontend")
+
+authenticator = Authenticator(Checks, prefix="com.example.")
+AuthenticatorSession, Sessions = authenticator.component, authenticator.sessions
+"""
+
+
+def test_who_waits_for_our_answer_is_not_cut_off(make_bundle: MakeBundle) -> None:
+    """Many at once whose tickets take us longer than a stranger is spared, and longer than the time to log in."""
+    bundle = make_bundle(start=False, failures_at_once=1_000_000)
+    (bundle.directory / "slow.py").write_text(SLOW)
+
+    def use(config: Any) -> None:
+        (worker,) = config["workers"]
+        worker["options"]["pythonpath"].append(str(bundle.directory))
+        del worker["transports"][0]["paths"]["ws-function"]
+        for component in worker["components"]:
+            component["classname"] = component["classname"].replace("authenticator.", "slow.")
+            if component["classname"] == "slow.Sessions":
+                component["extra"] = {"connections": {"login_grace": 3, "spared": 1, "per_address": 20, "in_all": 30}}
+
+    bundle.edit_config(use)
+    with ExitStack() as stack:
+        node = bundle.start()
+        stack.callback(node.stop)
+        wires = [stack.enter_context(best(bundle).open()) for _ in range(60)]
+        for wire in wires:
+            wire.send(HELLO1)
+            assert wire.receive()[0] == CHALLENGE
+            wire.send([AUTHENTICATE, "ticket", {}])
+        assert [wire.receive()[0] for wire in wires] == [WELCOME] * 60
+
+
 # -- connections that are done
 
 

@@ -14,14 +14,13 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
-from wampauth.connections.known import Connection, Known
+from wampauth.connections.known import LINGER, Connection, Known
 from wampauth.connections.limits import Limits
 from wampauth.connections.surplus import surplus
 from wampauth.settings import SettingsError
 from wampauth.throttle import counted_address
 
 TICK = 0.25  # seconds between two looks
-LINGER = 0.5  # seconds that who was refused, or has left, may take to hang up
 SUMMARY = 60.0  # seconds between two log lines that count what was closed
 DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
 UNWATCHED = (
@@ -105,6 +104,16 @@ class Connections:
         self._cut(connection, found)
         return False
 
+    def asks(self, connection: str) -> None:
+        """An attempt has begun. Until it is answered, the connection is nobody's who waits for too long: we do."""
+        if self._ticking.running:
+            self._known.named(connection).ask(self._clock.seconds())
+
+    def answered(self, connection: str) -> None:
+        """It has its answer."""
+        if self._ticking.running:
+            self._known.named(connection).answer(self._clock.seconds())
+
     def refused(self, connection: str) -> None:
         """An attempt was refused: close the connection, unless another one follows soon."""
         if self._ticking.running:
@@ -153,6 +162,13 @@ class Connections:
         return self._limits or Limits()
 
     def _tick(self) -> None:
+        """Look, and go on looking, whatever happens: what fails here would never be called again."""
+        try:
+            self._look()
+        except Exception:
+            self.log.failure("connections of strangers can't be looked at")
+
+    def _look(self) -> None:
         self._known.look(self.limits.login_grace + TICK)
         if self._behind_proxies or not self._reached <= {*self._realms}:
             return

@@ -7,6 +7,7 @@ peer has no address (Unix domain sockets), by the session id that a login may co
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 from autobahn.twisted.util import peer2str
@@ -14,16 +15,23 @@ from twisted.internet import tcp, unix
 
 from wampauth.throttle import counted_address
 
+LINGER = (
+    0.5  # seconds that a client may take to join, once it is admitted, or to hang up, once it is refused or has left
+)
+
 
 @dataclass(eq=False, slots=True)
 class Connection:
     """What is known of one connection.
 
-    :ivar since: seconds on the clock at which we first knew of it.
+    :ivar since: seconds on the clock at which we first knew of it, put off by as long as it has waited for us.
+    :ivar asked: when an attempt began that we haven't answered yet.
     :ivar due: when it is to be closed; None: not yet.
     """
 
     since: float
+    asked: float | None = None
+    answered: float = -inf
     transport: Any = None
     address: str = ""
     sessions: set[int] = field(default_factory=set)
@@ -31,6 +39,24 @@ class Connection:
     attempts: int = 0
     due: float | None = None
     is_closing: bool = False
+
+    def age(self, now: float) -> float:
+        """Seconds for which we have waited for it. Those for which it waits for an answer of ours don't count."""
+        return (now if self.asked is None else self.asked) - self.since
+
+    def is_served(self, now: float) -> bool:
+        """Whether it is our turn: it waits for an answer, or had one just now and can't have joined yet."""
+        return self.asked is not None or now - self.answered < LINGER
+
+    def ask(self, now: float) -> None:
+        """An attempt has begun."""
+        self.asked = now
+
+    def answer(self, now: float) -> None:
+        """It has had its answer."""
+        if self.asked is not None:
+            self.since += now - self.asked
+            self.asked, self.answered = None, now
 
 
 class Known:

@@ -1,6 +1,11 @@
-"""Which of the connections that haven't joined have to go, since they wait for too long, or are too many?"""
+"""Which of the connections that haven't joined have to go, since they wait for too long, or are too many?
+
+Those that wait for an answer of ours don't count, and don't have to go, but where places run out: as many honest
+clients may come back at once as the guard has places for.
+"""
 
 import resource
+from collections import Counter
 from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
@@ -18,22 +23,24 @@ def surplus(known: Collection[Connection], limits: Limits, fronts: Collection[st
     :param fronts: addresses of proxies before us, for which no number per address holds.
     :param now: seconds on the clock by which connections are timed.
     """
-    strangers = [one for one in known if not one.sessions and not one.is_closing]
-    strangers.sort(key=lambda one: one.since)
-    gone = {one for one in strangers if now - one.since > limits.login_grace}
+    outside = sorted((one for one in known if not one.sessions and not one.is_closing), key=lambda one: one.since)
+    strangers = [one for one in outside if not one.is_served(now)]
+    gone = {one for one in strangers if one.age(now) > limits.login_grace}
 
     def old(connections: Iterable[Connection]) -> list[Connection]:
-        return [one for one in connections if now - one.since > limits.spared]
+        return [one for one in connections if one.age(now) > limits.spared]
 
     for address, group in _by_address(one for one in strangers if one not in gone).items():
         if address not in fronts and len(group) > limits.per_address:
             gone.update(old(group)[: len(group) - limits.per_address])
     rest = [one for one in strangers if one not in gone]
-    gone.update(_of_the_most(old(rest), len(rest) - limits.in_all))
+    gone.update(_of_the_most(rest, old(rest), len(rest) - limits.in_all))
     for port, most in _crowded(known):
-        rest = [one for one in strangers if one not in gone and (port is None or _port(one) is port)]
+        here = [one for one in outside if one not in gone and (port is None or _port(one) is port)]
         members = sum(1 for one in known if one.sessions and (port is None or _port(one) is port))
-        gone.update(_of_the_most(rest, len(rest) - max(1, (most - members) // 2)))
+        too_many = len(here) - max(1, (most - members) // 2)
+        idle = _of_the_most(here, [one for one in here if not one.is_served(now)], too_many)
+        gone.update(idle, _of_the_most(here, [one for one in here if one.is_served(now)], too_many - len(idle)))
     return gone
 
 
@@ -62,14 +69,15 @@ def _by_address(connections: Iterable[Connection]) -> dict[str, list[Connection]
     return groups
 
 
-def _of_the_most(connections: Iterable[Connection], number: int) -> list[Connection]:
-    """Choose so many: each time the first of the address that has the most left."""
-    groups = [(-len(group), address, group[::-1]) for address, group in _by_address(connections).items()]
+def _of_the_most(of: Iterable[Connection], choice: Iterable[Connection], number: int) -> list[Connection]:
+    """Choose so many: each time the first, among those there is a choice of, of the address that has the most left."""
+    numbers = Counter(one.address for one in of)
+    groups = [(-numbers[address], address, group[::-1]) for address, group in _by_address(choice).items()]
     heapify(groups)
     chosen: list[Connection] = []
     while groups and len(chosen) < number:
-        _, address, group = heappop(groups)
+        left, address, group = heappop(groups)
         chosen.append(group.pop())
         if group:
-            heappush(groups, (-len(group), address, group))
+            heappush(groups, (left + 1, address, group))
     return chosen
