@@ -14,7 +14,7 @@ from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import logs, names
+from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
 from wampauth.checks import place
 from wampauth.guard import OWN_REALMS
@@ -71,7 +71,7 @@ class Authenticator:
             raise ValueError(f"{method!r} can't be a function: use one of {', '.join(functions)}")
 
         def create(config: dict[str, Any], controller: Any) -> Procedure:
-            logs.bound()
+            worker.begin()
             try:
                 self._configure_function(config)
                 service = self.service()
@@ -166,7 +166,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
 
         def __init__(self, config: ComponentConfig) -> None:
             super().__init__(config)
-            logs.bound()
+            worker.begin()
             authenticator.configure(config.extra)
             OWN_REALMS.add(config.realm)
             self._service = authenticator.service()

@@ -13,7 +13,7 @@ from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
 from twisted.logger import Logger
 
-from wampauth import names
+from wampauth import names, worker
 from wampauth.methods import METHODS
 from wampauth.refusals import refuse_all
 from wampauth.settings import SettingsError
@@ -37,6 +37,7 @@ class Fallback(ApplicationSession):
 
     def __init__(self, config: ComponentConfig) -> None:
         super().__init__(config)
+        worker.begin()
         self._prefix = names.prefix((config.extra or {}).get("prefix"))
 
     async def onJoin(self, details: SessionDetails) -> None:

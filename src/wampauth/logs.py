@@ -134,9 +134,14 @@ class BoundedPublisher(LogPublisher):
             self._see_that_it_is_told()
 
 
+def is_worker() -> bool:
+    """Whether this process is a worker of Crossbar.io."""
+    return any(WORKER in argument for argument in sys.orig_argv)
+
+
 def bound() -> None:
-    """Bound the log of this process, if it is a worker of Crossbar.io. Safe to call again, and at any time."""
-    if any(WORKER in argument for argument in sys.orig_argv) and not isinstance(globalLogPublisher, BoundedPublisher):
+    """Bound the log of this process. Safe to call again, and at any time."""
+    if not isinstance(globalLogPublisher, BoundedPublisher):
         bound_publisher(globalLogPublisher, _after)
 
 

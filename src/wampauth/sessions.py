@@ -16,7 +16,7 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import claims, connections, logs, permissions, worker
+from wampauth import claims, connections, permissions, worker
 from wampauth.admission import Admissions, is_marked
 from wampauth.audit import open_audit
 from wampauth.authorizing import Authorizer
@@ -81,7 +81,7 @@ class RealmSessions(ApplicationSession):
     def __init__(self, config: ComponentConfig, clock: Any = reactor) -> None:
         """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
         super().__init__(config)
-        logs.bound()
+        worker.begin()
         self._authenticator.configure(config.extra, whole=False)
         roles = (config.extra or {}).get("roles")
         self._procedure = self._authenticator.prefix + "authorize"
@@ -113,7 +113,6 @@ class RealmSessions(ApplicationSession):
                 await self.register(authorizer.authorize, self._procedure)
             watch.start()
             self._connections.watch(self._realm)
-            worker.warn()
         except Exception as error:
             self.log.error("sessions can't be watched: {error}", error=error)
             self.leave()

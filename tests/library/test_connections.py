@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from wampauth.connections import TICK, Connections
+from wampauth.connections.elsewhere import FORGET, MOST, Elsewhere
 from wampauth.connections.known import LINGER
 from wampauth.connections.limits import Limits
 from wampauth.settings import SettingsError
@@ -208,10 +209,32 @@ def test_nothing_is_closed_behind_proxies(place: Place) -> None:
     assert here(came) == 3
 
 
-def test_nothing_is_closed_where_nobody_watches() -> None:
+def test_where_nobody_watches_a_connection_has_so_many_attempts_too() -> None:
+    """Behind proxies none can be closed, but more than so many aren't looked at. After a while it is another one."""
+    clock, name = Clock(), "tcp4:192.0.2.1:1"
+    connections = Connections(clock)
+    assert [connections.may_try(name) for _ in range(8)] == [True] * 5 + [False] * 3
+    connections.refused(name)
+    connections.asks(name)
+    connections.answered(name)
+    assert connections.may_try("tcp4:192.0.2.1:2")
+    clock.advance(FORGET - 1)
+    assert not connections.may_try(name)
+    clock.advance(FORGET + 1)
+    assert connections.may_try(name)
+
+
+def test_what_is_counted_elsewhere_is_bounded() -> None:
+    elsewhere = Elsewhere(Clock())
+    for number in range(MOST + 10):
+        elsewhere.count(str(number))
+    assert [elsewhere.count(name) for name in ("0", str(MOST))] == [1, 2]
+
+
+def test_who_switches_it_off_has_no_number_of_attempts() -> None:
     connections = Connections(Clock())
+    connections.configure({"watch": False})
     assert [connections.may_try("tcp4:192.0.2.1:1") for _ in range(20)] == [True] * 20
-    connections.refused("tcp4:192.0.2.1:1")
 
 
 def test_a_fault_does_not_end_the_watch(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ FLOORS = [
     {"guard", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history"},
-    {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"},
+    {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
+    | {"origins"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

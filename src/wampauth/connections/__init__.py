@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from wampauth.connections.elsewhere import Elsewhere
 from wampauth.connections.known import LINGER, Connection, Known
 from wampauth.connections.limits import Limits
 from wampauth.connections.surplus import surplus
@@ -44,6 +45,7 @@ class Connections:
         self._limits: Limits | None = None
         self._fronts: frozenset[str] = frozenset()
         self._known = Known(clock)
+        self._elsewhere = Elsewhere(clock)
         self._sessions: dict[int, list[Connection]] = {}
         self._realms: list[str] = []  # that are watched
         self._reached: set[str] = set()  # realms that clients join
@@ -90,12 +92,12 @@ class Connections:
                 self.log.error(UNWATCHED, realm=realm)
 
     def may_try(self, connection: str) -> bool:
-        """Whether one more attempt to log in may be made on a connection; if not, it is closed.
+        """Whether one more attempt to log in may be made on a connection; if not, it is closed, where we can do that.
 
         :param connection: as ``Origin.connection`` names it.
         """
         if not self._ticking.running:
-            return True
+            return not self.limits.watch or self._elsewhere.count(connection) <= self.limits.attempts
         found = self._known.named(connection)
         found.attempts += 1
         found.due = None

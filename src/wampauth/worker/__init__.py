@@ -1,10 +1,12 @@
-"""Are the precautions of ``sitecustomize.py`` in force in this process?"""
+"""What do our components see to first in their process? Are the precautions of ``sitecustomize.py`` in force there?"""
 
 import sys
 import time
 from pathlib import Path
 
 from twisted.logger import Logger
+
+from wampauth import logs, origins
 
 FOLDER = Path(__file__).parent  # belongs on PYTHONPATH, before all else, where a node is started
 CLOSE = 5.0  # seconds by which two readings of the same clock may differ
@@ -31,9 +33,17 @@ def missing() -> list[str]:
     return found
 
 
-def warn() -> None:
-    """Write one line for this process if something is missing."""
+def begin() -> None:
+    """Bound the log of this process, and have it told of refused Origins and of precautions that are missing. Safe to
+    call again. In a process that is no worker of Crossbar.io, such as ``wampauth check``, nothing is changed."""
+    if logs.is_worker():
+        logs.bound()
+        origins.tell_of_refused()
+        _warn()
+
+
+def _warn() -> None:
     found = "; ".join(missing())
     if found and found not in _told:
         _told.add(found)
-        Logger(namespace=__name__).warn(WARNING, missing=found, folder=FOLDER)
+        Logger(namespace=__name__).error(WARNING, missing=found, folder=FOLDER)

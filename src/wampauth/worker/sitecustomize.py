@@ -10,10 +10,10 @@ that a stranger could use are taken away:
   sessions, by two hours. Here they run on the monotonic clock.
 * HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
   WebSocket doesn't need it. Here Twisted finds it missing.
-
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
+What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
 and there would be no node to stop any more.
 
@@ -104,6 +104,14 @@ def end_with_the_controller() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def bound_the_log() -> None:
+    """See that nobody can fill the disk through the log of this worker."""
+    if WORKER in sys.orig_argv:
+        from wampauth import logs
+
+        logs.bound()
+
+
 run_the_next()
 end_with_the_controller()
 take_one_proof_a_challenge()
@@ -112,3 +120,4 @@ with suppress(ImportError):  # a process of another kind, with other packages
     offer_no_http2()
     use_the_monotonic_clock()
     date_access_logs()
+    bound_the_log()
