@@ -30,10 +30,11 @@ DUMP: dict[str, Callable[[Any], bytes]] = {
 LOAD: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "msgpack": msgpack.unpackb, "cbor": cbor2.loads}
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 PATIENCE = 15.0  # seconds
+NEST = 60_000  # what is opened, and never closed
 UPGRADE = (
-    "GET /ws HTTP/1.1\r\nHost: localhost:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "GET {way.path} HTTP/1.1\r\nHost: localhost:{way.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
-    "Sec-WebSocket-Protocol: wamp.2.{serializer}\r\n\r\n"
+    "Sec-WebSocket-Protocol: wamp.2.{way.serializer}\r\n\r\n"
 )
 
 
@@ -46,6 +47,7 @@ class Way:
     ca: Path | None = None
     websocket: bool = True
     serializer: str = "json"
+    path: str = "/ws"
 
     def dial(self, source: str = "127.0.0.1") -> socket.socket:
         """A connection, and nothing sent over it but the TLS handshake."""
@@ -85,7 +87,7 @@ class Wire:
     def shake_hands(self) -> "Wire":
         """Open the WebSocket or the RawSocket."""
         if self.way.websocket:
-            self.socket.sendall(UPGRADE.format(port=self.way.port, serializer=self.way.serializer).encode())
+            self.socket.sendall(UPGRADE.format(way=self.way).encode())
             while b"\r\n\r\n" not in self._rest:
                 self._read()
             head, _, self._rest = self._rest.partition(b"\r\n\r\n")
@@ -293,3 +295,8 @@ def ways(bundle: Bundle, serializer: str = "json") -> dict[str, Way]:
             Way("unix", bundle.directory / "sockets" / "local.sock", websocket=False, serializer=serializer),
         )
     }
+
+
+def nest(serializer: str) -> bytes:
+    """So many lists in each other, none of which ends."""
+    return {"json": b"[", "cbor": bytes([0x81]), "msgpack": bytes([0x91])}[serializer] * NEST

@@ -19,7 +19,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import DUMP, STEPS, Way, Wire, crowd, many_files, ways
+from strangers import DUMP, STEPS, Way, Wire, crowd, many_files, nest, ways
 
 from wampauth import worker
 from wampauth.testing import Node
@@ -45,7 +45,6 @@ GRACE = 10.0  # seconds in which a connection must have joined
 IN_ALL = 500
 ATTEMPTS = 5  # on one connection
 SLACK = 5.0  # seconds that a busy machine may take on top
-NEST = 60_000  # what is opened, and never closed
 HELLO1 = [HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}]
 
 
@@ -340,11 +339,6 @@ def test_a_signature_lets_nobody_in_twice(plain: Bundle, hardened: Bundle, name:
 # -- what keeps a process busy
 
 
-def nest(serializer: str) -> bytes:
-    """So many lists in each other, none of which ends."""
-    return {"json": b"[", "cbor": bytes([0x81]), "msgpack": bytes([0x91])}[serializer] * NEST
-
-
 @pytest.mark.parametrize("serializer", DUMP)
 @pytest.mark.parametrize("name", ["ws", "wss", "unix"])
 def test_deep_nesting_is_refused_at_once(hardened: Bundle, name: str, serializer: str) -> None:
@@ -406,16 +400,37 @@ def test_where_the_precautions_lie_can_be_asked() -> None:
     assert (worker.FOLDER / "sitecustomize.py").is_file()
 
 
+def without_sessions(config: Any) -> None:
+    (worker,) = config["workers"]
+    worker["components"] = [one for one in worker["components"] if not one["classname"].endswith(".Sessions")]
+
+
+def with_functions_alone(config: Any) -> None:
+    """And no component that brings settings, so that each login is told that it is unavailable."""
+    (worker,) = config["workers"]
+    worker["components"] = []
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("careful", [True, False])
+@pytest.mark.parametrize(
+    ("edit", "lines"),
+    [(lambda config: None, 1), (without_sessions, 1), (with_functions_alone, 1), (None, 0)],
+    ids=["whole", "without Sessions", "functions alone", "with them"],
+)
 def test_a_node_that_is_started_without_them_says_so(
-    make_bundle: MakeBundle, careful: bool, monkeypatch: pytest.MonkeyPatch
+    make_bundle: MakeBundle, edit: Callable[[Any], None] | None, lines: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With its workers started by the controller, whatever starts that."""
+    """With its workers started by the controller, whatever starts that, and at the level at which a node runs."""
     bundle = make_bundle(start=False)
-    if not careful:
+    if edit:
+        bundle.edit_config(edit)
         monkeypatch.setattr("wampauth.testing.node._environment", lambda: None)
-    log = bundle.directory / "node.log"
-    with log.open("ab") as output, Node(bundle.directory, bundle.config, output=output, loglevel="warn"):
-        pass
-    assert bundle.log.count("without precautions") == (0 if careful else 1)
+    node = bundle.start()
+    try:
+        way = ways(bundle)["ws"]
+        with Way(way.name, way.address, path="/ws-function").open() as wire:
+            wire.send(HELLO1)
+            wire.receive()
+    finally:
+        node.stop()
+    assert bundle.log.count("without precautions") == lines

@@ -16,7 +16,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, Config, MakeBundle
 from nacl.signing import SigningKey
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as connect_websocket
 
 from wampauth.probe.turns import trust
@@ -251,6 +251,34 @@ def test_a_flood_of_one_kind_is_two_tracebacks_and_a_line_that_counts(plain: Bun
     assert 'invalid value "" for URI' in written  # the first are whole
     assert "WebSocket" in written.split("left out of the log: ")[1].splitlines()[0]
     assert len(written) < 10_000
+
+
+@pytest.mark.parametrize("way", ["ws", "wss"])
+@pytest.mark.parametrize("origin", ["http://elsewhere.example", "no origin at all", "http://\x1b[31m:y"])
+def test_a_foreign_origin_is_told_of(nodes: dict[str, Bundle], way: str, origin: str) -> None:
+    """Whose page is it, and which setting lets it in? At the level at which a node runs; and the answer is the same."""
+    node = nodes[WAYS[way][0]]
+    before = len(node.log)
+    url, options = node.url, {}
+    if way == "wss":
+        url, options = node.tls_url, {"ssl": trust(node.ca)}
+    with pytest.raises(InvalidStatus, match="400"):
+        RawClient(url, additional_headers={"Origin": origin}, **options)
+    wait_for(lambda: "allowed_origins" in node.log[before:])
+    (line,) = [line for line in node.log[before:].splitlines() if "allowed_origins" in line]
+    assert "tcp4:127.0.0.1:" in line
+    assert origin.isprintable() is (origin in line)
+    assert "\x1b" not in line
+
+
+def test_a_flood_of_foreign_origins_is_bounded(plain: Bundle) -> None:
+    wait_for(lambda: settled(plain))
+    before = len(plain.log)
+    for _ in range(200):
+        with pytest.raises(InvalidStatus):
+            RawClient(plain.url, additional_headers={"Origin": "http://" + 3000 * "x"})
+    wait_for(lambda: "left out of the log" in plain.log[before:] and settled(plain))
+    assert len(plain.log[before:]) < 20_000
 
 
 def settled(node: Bundle) -> bool:

@@ -1,0 +1,170 @@
+"""What can a stranger cost a node of ``scaled.yaml``? Its proxies load nothing of the library but the precautions, and
+its authenticators see attempts, and no connections.
+
+One of the proxies has a second transport, of type RawSocket.
+"""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from conftest import CHOSEN, Bundle, MakeBundle
+from strangers import DUMP, Way, nest
+
+from wampauth.testing.wamp import (
+    ABORT,
+    AUTHENTICATE,
+    CHALLENGE,
+    GOODBYE,
+    HELLO,
+    ROLES,
+    WELCOME,
+    pubkey,
+    sign,
+)
+
+ATTEMPTS = 5  # on one connection, at each of the two authenticators
+WITHIN = 5.0  # seconds in which an honest client is in
+ROUNDS = 40  # of each kind of nonsense
+HELLO1: list[Any] = [HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}]
+
+
+@pytest.fixture(scope="module")
+def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
+    bundle = make_bundle("scaled.yaml", start=False, refusal_delay=0.02, failures_at_once=1_000_000)
+
+    def add_a_rawsocket(config: Any) -> None:
+        proxy = next(worker for worker in config["workers"] if worker["id"] == "proxy1")
+        auth = proxy["transports"][0]["paths"]["ws"]["auth"]
+        endpoint = {"type": "tcp", "interface": "127.0.0.1", "port": bundle.tls_port}
+        options = {"max_message_size": 65536}
+        proxy["transports"].append(
+            {"type": "rawsocket", "serializers": [*DUMP], "endpoint": endpoint, "auth": auth, "options": options}
+        )
+
+    bundle.edit_config(add_a_rawsocket)
+    node = bundle.start()
+    yield bundle
+    node.stop()
+
+
+def way(bundle: Bundle, name: str, serializer: str = "json") -> Way:
+    port = bundle.port if name == "ws" else bundle.tls_port
+    return Way(name, ("127.0.0.1", port), websocket=name == "ws", serializer=serializer)
+
+
+def workers(bundle: Bundle) -> list[psutil.Process]:
+    controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
+    return [controller, *controller.children()]
+
+
+def honest(bundle: Bundle) -> None:
+    began = time.monotonic()
+    with way(bundle, "ws").open() as wire:
+        wire.send(HELLO1)
+        assert wire.receive()[0] == CHALLENGE
+        wire.send([AUTHENTICATE, CHOSEN, {}])
+        assert wire.receive()[0] == WELCOME
+    assert time.monotonic() - began < WITHIN
+
+
+EACH_WAY = pytest.mark.parametrize("name", ["ws", "rawsocket"])
+EACH_SERIALIZER = pytest.mark.parametrize("serializer", DUMP)
+
+
+@EACH_WAY
+@EACH_SERIALIZER
+def test_deep_nesting_is_refused_at_once(scaled: Bundle, name: str, serializer: str) -> None:
+    """In one that comes first, and in one that comes instead of a ticket."""
+    before = sum(sum(process.cpu_times()[:2]) for process in workers(scaled))
+    for messages in [], [HELLO1]:
+        with way(scaled, name, serializer).open() as wire:
+            for message in messages:
+                wire.send(message)
+                assert wire.receive()[0] == CHALLENGE
+            wire.send_raw(nest(serializer))
+            wire.ends()
+    assert sum(sum(process.cpu_times()[:2]) for process in workers(scaled)) - before < 2.0
+    honest(scaled)
+
+
+@EACH_SERIALIZER
+def test_deep_nesting_at_the_sockets_within(scaled: Bundle, serializer: str) -> None:
+    """Who may enter their folder is believed a lot, but can't stall the realms with a message either."""
+    within = Way("realms", scaled.directory / "sockets" / "realms.sock", websocket=False, serializer="cbor")
+    with within.open() as wire, suppress(TimeoutError):
+        wire.send_raw(nest(serializer))
+        wire.ends(2.0)
+    honest(scaled)
+
+
+NONSENSE: list[list[Any]] = [
+    [[HELLO, "", {"roles": ROLES}]],
+    [[HELLO, "realm1", {}]],
+    [[999, 1]],
+    [{"a": 1}],
+    [[AUTHENTICATE, "x", {}]],
+    [HELLO1, [AUTHENTICATE, None, {}]],
+    [HELLO1, HELLO1],
+]
+
+
+@EACH_WAY
+@EACH_SERIALIZER
+def test_nonsense_writes_a_bounded_log(scaled: Bundle, name: str, serializer: str) -> None:
+    before = len(scaled.log)
+    for _ in range(ROUNDS):
+        for messages in NONSENSE:
+            with way(scaled, name, serializer).open() as wire, suppress(OSError, EOFError):
+                wire.send(*messages)
+    honest(scaled)
+    written = scaled.log[before:]
+    # Two of a kind, 2,000 characters each, in each of the proxies; and these three see much the same.
+    assert len(written) < 8 * 2 * 2 * 2000
+    assert written.count("Traceback") <= 8 * 2 * 2
+
+
+@EACH_WAY
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "one after the other"])
+def test_so_many_attempts_on_one_connection(scaled: Bundle, name: str, at_once: bool) -> None:
+    """The authenticators take turns, and count apart."""
+    answers: list[str] = []
+    authid = f"nobody-{name}-{at_once}"
+    with way(scaled, name).open() as wire, suppress(OSError, EOFError):
+        wire.send([*HELLO1[:2], {**HELLO1[2], "authid": authid}])
+        assert wire.receive()[0] == CHALLENGE
+        guesses = [[AUTHENTICATE, f"guess {number}", {}] for number in range(40)]
+        for batch in [guesses] if at_once else [[guess] for guess in guesses]:
+            wire.send(*batch)
+            answers += [wire.receive()[2] for _ in batch]
+    assert answers.count("com.example.invalid_ticket") <= 2 * ATTEMPTS
+    checked = [one for one in scaled.audit if (one["outcome"], one.get("claimed")) == ("refused", authid)]
+    assert len(checked) <= 2 * ATTEMPTS
+    honest(scaled)
+
+
+@EACH_WAY
+@EACH_SERIALIZER
+@pytest.mark.parametrize("at_once", [True, False], ids=["in one write", "one after the other"])
+def test_a_signature_lets_nobody_in_twice(scaled: Bundle, name: str, serializer: str, at_once: bool) -> None:
+    with way(scaled, name, serializer).open() as wire:
+        extra = {"pubkey": pubkey(scaled.device), "channel_binding": None}
+        wire.send([HELLO, None, {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": extra}])
+        proof = [AUTHENTICATE, sign(scaled.device, wire.receive()), {}]
+        wire.send(proof)
+        assert wire.receive()[0] == WELCOME
+        again = [[GOODBYE, {}, "wamp.close.normal"], proof, proof]
+        with suppress(OSError):
+            for batch in [again] if at_once else [[message] for message in again]:
+                wire.send(*batch)
+        came: list[int] = []
+        wire.socket.settimeout(1.0)
+        with suppress(OSError, EOFError):
+            while True:
+                came.append(wire.receive()[0])
+        assert {*came} <= {GOODBYE, ABORT}
+    honest(scaled)
