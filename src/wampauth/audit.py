@@ -9,13 +9,16 @@ Schema, in this order; what doesn't apply is left out:
 ========== ===========================================================================================================
 time       when it was decided, ISO 8601, UTC
 outcome    accepted, challenged (cryptosign: the router checks the proof next), refused, malformed, throttled,
-           unavailable; and of live sessions: joined, left, ended
+           unavailable; of live sessions: joined, left, ended; and of an operator at the command line: acted
 reason     for our eyes only: the true reason of a refusal, of a failure, or of a session's end
 method     ticket or cryptosign
 claimed    the authid that the client claims, or its public key
 authid     the principal that was found
 credential the id of its credential
 realm      of the principal that was found, or of the live session
+act        the operator's command, such as ``revoke``; then ``authid`` and ``credential`` are what it was done to
+operator   the user of this machine who has given it
+change     what was changed by it, for people
 peer       address of the client
 session    the session id that the client gets if it joins
 duration   seconds from the attempt to the answer
@@ -39,10 +42,10 @@ from wampauth.records import KEEP, ROTATE, Records
 from wampauth.throttle import counted_address
 
 FIELDS = (
-    *("reason", "method", "claimed", "authid", "credential", "realm", "peer", "session", "duration", "count"),
-    "reference",
+    *("reason", "method", "claimed", "authid", "credential", "realm", "act", "operator", "change"),
+    *("peer", "session", "duration", "count", "reference"),
 )
-PROVEN = ("accepted", "joined", "left", "ended")
+PROVEN = ("accepted", "joined", "left", "ended", "acted")
 COUNTED = ("refused", "malformed", "throttled", "unavailable")
 LONGEST = 160  # characters of one string in a record
 WHOLE = 10  # records of one counted outcome from one address, from one summary to the next
@@ -81,10 +84,8 @@ class Audit:
             self._write(outcome, {"peer": peer, "count": count})
 
     def _write(self, outcome: str, fields: dict[str, Any]) -> None:
-        record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "outcome": outcome}
-        record |= {name: _short(value) for name in FIELDS if (value := fields.get(name)) is not None}
         file = self._proven if outcome in PROVEN else self._attempts
-        file.add(json.dumps(record).encode() + b"\n")
+        file.add(line(outcome, fields))
 
 
 class Tally:
@@ -116,6 +117,13 @@ def attempts(path: str) -> str:
     """The file beside `path` in which attempts are: ``audit.attempts.jsonl`` beside ``audit.jsonl``."""
     file = Path(path)
     return str(file.with_name(f"{file.stem}.attempts{file.suffix}"))
+
+
+def line(outcome: str, fields: dict[str, Any]) -> bytes:
+    """A record as it is written, with the time that it is now."""
+    record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "outcome": outcome}
+    record |= {name: _short(value) for name in FIELDS if (value := fields.get(name)) is not None}
+    return json.dumps(record).encode() + b"\n"
 
 
 def _short(value: Any) -> Any:

@@ -38,6 +38,10 @@ class Records:
             os.truncate(self._file, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
+    def close(self) -> None:
+        """To be called by who has only a few lines to add."""
+        os.close(self._file)
+
     def _open(self) -> int:
         """Whatever becomes of the file, each line is added at its end (O_APPEND)."""
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -572,8 +572,9 @@ def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> No
             modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     finally:
         os.umask(old)
-    assert modes == {"principals.db": 0o600, "principals.db-wal": 0o600, "principals.db-shm": 0o600}
-    assert [file.name for file in tmp_path.iterdir()] == ["principals.db"]  # nothing else is left behind
+    files = "principals.db", "principals.db-wal", "principals.db-shm", "audit.jsonl"
+    assert modes == dict.fromkeys(files, 0o600)
+    assert {file.name for file in tmp_path.iterdir()} == {"principals.db", "audit.jsonl"}  # nothing else is left behind
 
 
 def test_a_store_in_no_folder(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ FLOORS = [
     {"authenticator", "sessions", "authorizing", "watch", "service", "fallback"},
     {"guard", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "health"},
-    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history"},
+    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history", "acts"},
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
     | {"origins"},
 ]

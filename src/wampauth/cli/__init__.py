@@ -12,8 +12,10 @@ import click
 
 from wampauth import names
 from wampauth.cli import credentials, principals
+from wampauth.cli.acting import AUDIT
 from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
+from wampauth.cli.log import log
 from wampauth.cli.start import start
 from wampauth.init import init
 from wampauth.probe import probe
@@ -37,6 +39,7 @@ COMMANDS = (
     principals.export,
     backup,
     recover,
+    log,
     check,
     start,
     probe,
@@ -67,10 +70,14 @@ class Sentences(click.Group):
 @click.option(
     "--store", "--database", "path", default=DEFAULT, show_default=True, help="A path, or a postgresql:// URL."
 )
+@click.option(
+    "--audit", metavar="FILE", help="The node's audit.  [default: as the configuration beside the store says]"
+)
 @click.pass_context
-def main(ctx: click.Context, path: str) -> None:
+def main(ctx: click.Context, path: str, audit: str | None) -> None:
     """Decide who may join, and run the node: principals, their tickets and their public keys."""
     ctx.obj = path
+    ctx.meta[AUDIT] = audit
 
 
 for command in COMMANDS:

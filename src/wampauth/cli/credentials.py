@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from wampauth import keys, names, scram
+from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 
@@ -23,7 +24,9 @@ from wampauth.store import Connection, chosen_verifier, reading, showing, ticket
 def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
     """Make a ticket for AUTHID and print it, once. Or take one that a person chose."""
     secret, credential = new_ticket(from_stdin, from_env)
-    identifier = writing.add_credential(store, authid, {**credential, **terms(store, **options)})
+    given = terms(store, **options)
+    identifier = writing.add_credential(store, authid, {**credential, **given})
+    acted("ticket", authid, credential=identifier, change=_described({"kind": credential["kind"], **given}))
     hand_over(
         secret, f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
     )
@@ -36,9 +39,10 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
 @on_store()
 def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> None:
     """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, or a file that holds one of these."""
-    identifier = writing.add_credential(
-        store, authid, {"kind": "key", "verifier": keys.read_public(pubkey), **terms(store, **options)}
-    )
+    given = terms(store, **options)
+    verifier = keys.read_public(pubkey)
+    identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})
+    acted("key", authid, credential=identifier, change=_described({"key": verifier, **given}))
     click.echo(f"{authid} has the key {identifier}.", err=True)
 
 
@@ -56,7 +60,9 @@ def password(store: Connection, authid: str, from_stdin: bool, from_env: str | N
         else click.prompt(f"Password of {authid}", hide_input=True, confirmation_prompt=True, err=True)
     )
     verifier = scram.derive(names.ticket(chosen), reading.scram_salt(store, authid))
-    identifier = writing.set_password(store, authid, verifier, terms(store, **options))
+    given = terms(store, **options)
+    identifier = writing.set_password(store, authid, verifier, given)
+    acted("password", authid, credential=identifier, change=_described(given) or None)
     click.echo(f"{authid} has the password {identifier}, and no other.", err=True)
 
 
@@ -103,7 +109,10 @@ def rotate(
         secret, successor = new_ticket(from_stdin, from_env)
         if kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
-    identifier = writing.rotate(store, authid, credential, {**successor, **terms(store, **options)}, seconds(overlap))
+    given = terms(store, **options)
+    identifier = writing.rotate(store, authid, credential, {**successor, **given}, seconds(overlap))
+    change = _described({"follows": credential, "which ends in": overlap, **given})
+    acted("rotate", authid, credential=identifier, change=change)
     hand_over(secret, f"{identifier} follows {credential}, which runs out in {overlap}.")
 
 
@@ -117,6 +126,7 @@ def revoke(store: Connection, authid: str, credential: str | None, yes: bool) ->
     if credential is None and not yes:
         click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
     writing.revoke(store, authid, credential)
+    acted("revoke", authid, credential=credential)
     click.echo(f"{credential or authid} is revoked. {WITHIN_A_SECOND}", err=True)
 
 
@@ -137,6 +147,11 @@ def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
     if not (chosen := names.without_line_end(chosen)):
         raise showing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
     return chosen
+
+
+def _described(terms: dict[str, str]) -> str:
+    """What the audit has of a credential."""
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in terms.items())
 
 
 def hand_over(secret: str | None, sentence: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from wampauth import names
+from wampauth.cli.acting import acted
 from wampauth.cli.options import WITHIN_A_SECOND, on_store
 from wampauth.nodeconfig import Places, beside
 from wampauth.store import Connection, moving, showing, writing
@@ -42,6 +43,7 @@ def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> N
     except (ValueError, RecursionError):
         raise names.Malformed("extra is a JSON object") from None
     writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed})
+    acted("add", names.authid(authid), realm=realm, change=f"role {role}")
 
 
 @click.command("list")
@@ -80,6 +82,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 def remove(store: Connection, authid: str) -> None:
     """Forget a principal and all its credentials."""
     writing.remove(store, authid)
+    acted("remove", authid)
     click.echo(f"{authid} is removed. {WITHIN_A_SECOND}", err=True)
 
 
@@ -89,6 +92,7 @@ def remove(store: Connection, authid: str) -> None:
 def restore(store: Connection, authid: str) -> None:
     """Take the revocation of AUTHID back. Credentials that were withdrawn one by one stay withdrawn."""
     writing.restore(store, authid)
+    acted("restore", authid)
 
 
 @click.command("import")
@@ -103,6 +107,7 @@ def import_(store: Connection, file: Any, force: bool) -> None:
         count = moving.load(
             store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
         )
+    acted("import", change=f"{count} principals")
     click.echo(f"{count} principals were imported.", err=True)
 
 
@@ -111,6 +116,7 @@ def import_(store: Connection, file: Any, force: bool) -> None:
 def export(store: Connection) -> None:
     """Write all principals as JSON lines: no ticket and no private key, but the Argon2id of chosen tickets, so keep it
     like the store itself."""
+    acted("export")
     for principal in moving.export(store):
         click.echo(json.dumps(principal))
 
