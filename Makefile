@@ -54,7 +54,7 @@ test: .venv/dev $(STORE) lint ## run the tests, but for those that take long
 test-all: .venv/dev $(STORE) lint ## run all the tests
 	@$(TEST)
 interop: examples/interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
-	@pytest tests/library/test_interop.py
+	@pytest tests/library/test_interop.py tests/library/test_example_javascript.py
 bench: .venv/dev ## measure what it is like when 2,000 come back, in some twenty minutes
 	@$(INSTALL) --require-hashes -r requirements/bench.txt; python tools/bench/run.py
 bench-quick: .venv/dev ## the same in a minute, more roughly
@@ -68,8 +68,8 @@ readme: .venv/dev $(STORE) ## rewrite the transcripts in README.md from what com
 lint: .venv/dev ## check style and types
 	@ruff check --quiet . && ruff format --quiet --check . && mypy --no-error-summary .
 clean: ## remove what the other targets made
-	rm -rf .venv build src/*.egg-info .*_cache .hypothesis .keys/*.key .keys/*.pub tools/bench/latest.json $(addprefix examples/interop/,.venv node_modules)
-	find .crossbar $(wildcard stages/*/.crossbar) -mindepth 1 -maxdepth 1 ! -name config.json ! -name '*.yaml' -exec rm -rf {} +
+	rm -rf .venv build src/*.egg-info .*_cache .hypothesis .keys/*.key .keys/*.pub tools/bench/latest.json $(addprefix examples/,interop/.venv interop/node_modules javascript/node_modules)
+	find .crossbar $(wildcard stages/*/.crossbar examples/*/.crossbar) -mindepth 1 -maxdepth 1 ! -name config.json ! -name '*.yaml' -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 $(STORE): | .venv/run .keys/client01.key .keys/client01-bad.key
@@ -93,8 +93,8 @@ $(CERTS): | .venv/run
 .venv/dev: .venv/run requirements/dev.txt
 	@echo "Setting up the tools for tests (once) ..."
 	@$(INSTALL) --require-hashes -r requirements/dev.txt && touch $@
-examples/interop/.venv/run: examples/interop/requirements.txt examples/interop/package-lock.json
+examples/interop/.venv/run: examples/interop/requirements.txt $(wildcard examples/*/package-lock.json)
 	@echo "Setting up the client libraries (once) ..."
-	@npm ci --prefix examples/interop --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error
+	@for folder in interop javascript; do npm ci --prefix examples/$$folder --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error || exit; done
 	@$(PYTHON) -m venv $(@D)
 	@$(@D)/bin/$(INSTALL) --require-hashes -r examples/interop/requirements.txt && touch $@

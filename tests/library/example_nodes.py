@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from conftest import HERE, free_port, read_audit, read_config
+from conftest import HERE, Config, free_port, read_audit, read_config
 
 from wampauth import cli
 from wampauth.probe.catalogue import ROWS
@@ -69,9 +69,16 @@ def example(folder: Path, module: str, extra: dict[str, Any], **guard: Any) -> I
         component["classname"] = component["classname"].replace("authenticator.", f"{module}.")
     worker["components"][0]["extra"] = {**extra, "guard": guard}
     del worker["transports"][0]["paths"]["ws"]["auth"]["cryptosign"]
+    with running(made, config):
+        yield made
+
+
+@contextmanager
+def running(made: Example, config: Config) -> Iterator[None]:
+    """Run a node with this configuration."""
     (made.directory / "config.yaml").write_text(json.dumps(config))
     with (made.directory / "node.log").open("ab") as log, Node(made.directory, output=log):
-        yield made
+        yield
 
 
 Handle = Callable[[BaseHTTPRequestHandler], None]

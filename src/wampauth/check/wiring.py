@@ -172,8 +172,15 @@ class Wiring:
         named = {str(m[OWN]) for worker in self._workers for _, _, m in methods(worker) if OWN in m}
         return named | {one.realm for one in self._ours}
 
+    def _listed_realms(self) -> set[str]:
+        """Those into which a transport lets somebody by a list of its own, without an authenticator."""
+        static = [m for worker in self._workers for _, _, m in methods(worker) if m.get("type") == "static"]
+        lists = [m["principals"].values() for m in static if isinstance(m.get("principals"), dict)]
+        listed = [*static, *(one for principals in lists for one in principals if isinstance(one, dict))]
+        return {str(one["realm"]) for one in listed if "realm" in one}
+
     def _of_realms(self) -> Iterator[Finding]:
-        own = self._own_realms()
+        own = self._own_realms() - self._listed_realms()
         for one in self._watching:
             if one.realm in own:
                 yield Finding(f"{one.place}.realm", f"{one.realm} is the authenticators' own: nobody is let in there")
