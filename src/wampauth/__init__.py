@@ -18,7 +18,7 @@ from wampauth.claims import (
     TicketClaim,
 )
 from wampauth.settings import SettingsError
-from wampauth.store import Changes, OpenStore, Scram, Store, open_store
+from wampauth.store import Changes, Enrols, OpenStore, Scram, Store, open_store
 from wampauth.store.engine import StoreError
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ __all__ = [
     "Changes",
     "Check",
     "CraClaim",
+    "Enrols",
     "KeyClaim",
     "OpenStore",
     "Origin",

@@ -152,6 +152,8 @@ def _authid(answered: Any) -> str:
 
 def _pubkey(claim: Claim, answered: Any) -> str | None:
     """The key that the router checks the signature with. One that nobody has vouched for must be a sound one."""
+    if isinstance(claim, TicketClaim) and answered is not None:  # it is for the audit: one that was registered
+        return names.pubkey(answered)
     if not isinstance(claim, KeyClaim):
         return None
     if answered is None:

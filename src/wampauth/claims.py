@@ -57,6 +57,7 @@ class TicketClaim:
     realm: str | None = None  # None: wherever the principal belongs
     authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
     origin: Origin | None = None
+    prefix: str = ""  # of the authenticator's URIs: what a device signs that enrols begins with it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ from wampauth import claims, connections, methods, names
 from wampauth.admission import PASSWORD_PATIENCE, PATIENCE, Admissions
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
-from wampauth.claims import Claim, Principal, Refused
+from wampauth.claims import Claim, Principal, Refused, TicketClaim
 from wampauth.decoys import Decoys
 from wampauth.methods import METHODS
 from wampauth.places import Places
@@ -115,13 +115,15 @@ class Guard:
     async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
-            attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket)
+            attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket, self._prefix)
             self._let_in(attempt)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             keep_out(OWN_REALMS, principal)
             self._connections.admitted(principal.realm)
-            self._reports.record(attempt, METHODS[attempt.method].outcome, **_known(principal))
+            self._reports.record(
+                attempt, METHODS[attempt.method].outcome, **_known(principal), **_done(claim, principal)
+            )
             self._give_back(attempt)
             return self._told(attempt, principal)
         except Refusal:
@@ -222,13 +224,19 @@ class Guard:
         return ApplicationError(self._prefix + no.error, no.text)
 
 
-def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int) -> Claim:
+def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int, prefix: str) -> Claim:
     realm, authid, details = claimed
     details = details if isinstance(details, dict) else {}
     try:
-        return methods.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket)
+        return methods.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket, prefix)
     except names.Malformed as broken:
         raise malformed(str(broken)) from None
+
+
+def _done(claim: Claim, principal: Principal) -> dict[str, str | None]:
+    """What else has come of it: a ticket that was spent for a key."""
+    enrolled = isinstance(claim, TicketClaim) and principal.pubkey is not None
+    return {"reason": f"enrolled 0x{principal.pubkey}"} if enrolled else {}
 
 
 def _known(principal: Principal) -> dict[str, str | None]:

@@ -33,6 +33,7 @@ class Said:
     authextra: dict[str, Any]
     origin: Origin
     longest_ticket: int  # characters
+    prefix: str
 
     @property
     def common(self) -> dict[str, Any]:
@@ -79,7 +80,7 @@ class Method:
 
 def _ticket(said: Said) -> TicketClaim:
     ticket = names.ticket(said.details.get("ticket"), said.longest_ticket)
-    return TicketClaim(authid=names.authid(said.authid), ticket=ticket, **said.common)
+    return TicketClaim(authid=names.authid(said.authid), ticket=ticket, prefix=said.prefix, **said.common)
 
 
 def _key(said: Said) -> KeyClaim:
@@ -149,11 +150,13 @@ def parse(
     details: Mapping[str, Any],
     origin: Origin,
     longest_ticket: int = names.MAX_TICKET,
+    prefix: str = "",
 ) -> Claim:
     """Check type, length and form of everything that a stranger could have chosen.
 
     :param method: one of :data:`METHODS`.
     :param longest_ticket: in characters.
+    :param prefix: of the authenticator's URIs.
     :raises names.Malformed: with the rule that was broken.
     """
     extra = details.get("authextra") or {}
@@ -170,5 +173,6 @@ def parse(
         authextra=extra,
         origin=origin,
         longest_ticket=longest_ticket,
+        prefix=prefix,
     )
     return METHODS[method].read(said)

@@ -18,6 +18,7 @@ DECOMPOSED = 4  # characters at most that one is decomposed into
 MAX_LABEL = 64
 MAX_EXTRA = 4096  # characters of JSON; it travels with each login
 MAX_DEPTH = 20  # of its objects and lists
+MAX_OVERLAP = 10 * 366 * 86_400  # seconds
 MAX_NONCE = 256  # characters of Base64; client libraries send 24
 MAX_ITERATIONS, MAX_MEMORY = 10_000, 262_144  # of Argon2id, and KiB: what a client can be asked to pay
 MAX_TICKET = 1024  # characters; one that ``wampauth ticket`` makes has 43
@@ -132,6 +133,13 @@ def price(iterations: Any, memory: Any) -> tuple[int, int]:
     if type(memory) is not int or not 8 <= memory <= MAX_MEMORY:
         raise Malformed(f"memory is 8 to {MAX_MEMORY} KiB")
     return iterations, memory
+
+
+def overlap(value: Any) -> float | None:
+    """For how many seconds what was replaced still counts; None: as long as it did."""
+    if value is not None and not (type(value) in (int, float) and 0 <= value <= MAX_OVERLAP):
+        raise Malformed(f"an overlap is 0 to {MAX_OVERLAP} seconds")
+    return None if value is None else float(value)
 
 
 def label(value: Any) -> str:

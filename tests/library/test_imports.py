@@ -23,7 +23,7 @@ FLOORS = [
     | {"lookup", "live", "ending", "health"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history", "acts"},
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins"},
+    | {"origins", "enrolment"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.cli import credentials, principals
+from wampauth.cli import credentials, enrolling, principals
 from wampauth.cli.acting import AUDIT
 from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
@@ -31,6 +31,7 @@ COMMANDS = (
     credentials.ticket,
     credentials.key,
     credentials.password,
+    enrolling.enrol,
     credentials.keygen,
     credentials.rotate,
     credentials.revoke,

@@ -15,6 +15,8 @@ from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 
+FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't rotated
+
 
 @click.command()
 @click.argument("authid")
@@ -53,7 +55,7 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
 @on_store()
 def password(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
     """Give AUTHID a password, for WAMP-SCRAM, in place of the one that it has. It is asked for, twice."""
-    names.ascii_authid(authid)
+    showing.show(store, names.ascii_authid(authid))
     chosen = (
         chosen_secret(from_stdin, from_env)
         if from_stdin or from_env
@@ -95,8 +97,8 @@ def rotate(
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
     kind = showing.credential(store, authid, credential)["kind"]
-    if kind == "scram":
-        raise showing.Refused(f"{credential} is a password: `wampauth password {authid}` gives another one")
+    if kind in FOLLOWED_BY:
+        raise showing.Refused(f"{credential} is a {kind}: `wampauth {FOLLOWED_BY[kind]} {authid}` gives another one")
     if kind == "key":
         if from_stdin or from_env:
             raise click.UsageError("the successor of a key is a public key, not a ticket")

@@ -38,11 +38,7 @@ def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) 
 
 @on_store(new=True)
 def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
-    try:
-        parsed = json.loads(extra)
-    except (ValueError, RecursionError):
-        raise names.Malformed("extra is a JSON object") from None
-    writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed})
+    writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed(extra)})
     acted("add", names.authid(authid), realm=realm, change=f"role {role}")
 
 
@@ -119,6 +115,14 @@ def export(store: Connection) -> None:
     acted("export")
     for principal in moving.export(store):
         click.echo(json.dumps(principal))
+
+
+def parsed(extra: str) -> Any:
+    """The object that the option holds."""
+    try:
+        return json.loads(extra)
+    except (ValueError, RecursionError):
+        raise names.Malformed("extra is a JSON object") from None
 
 
 def require_place(places: Places, realm: str, role: str, force: bool) -> None:

@@ -10,7 +10,7 @@ from twisted.python.reflect import namedModule
 
 from wampauth import scram
 from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
-from wampauth.store import reading, tickets
+from wampauth.store import enrolling, reading, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
 from wampauth.store.threads import FairQueue, Queries, Queue, Threads
@@ -24,8 +24,9 @@ AT_ONCE = 500  # ids in one query
 
 
 class Principals:
-    """The four questions of a ``Store``, and that of ``Scram``. All of them raise :class:`StoreError` while the store
-    can't be read, and :class:`threads.Busy` while too many are asked; they work again once that is over."""
+    """The four questions of a ``Store``, and those of ``Enrols`` and ``Scram``. All of them raise :class:`StoreError`
+    while the store can't be read, and :class:`threads.Busy` while too many are asked; they work again once that is
+    over."""
 
     def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
         """
@@ -61,6 +62,18 @@ class Principals:
             number = await self._verifying.find(address, claim.authid, verifiers, claim.ticket)
             found = None if number is None else chosen[number]
         return _counting(found)
+
+    async def enrol(self, claim: TicketClaim, pubkey: str) -> Principal:
+        """Spend the token, and register the key.
+
+        :raises Refused: if it is no token that counts now, or somebody has the key; then nothing is changed.
+        """
+        about = (claim.authid, str(claim.realm), claim.ticket, pubkey)
+        found, reason = await self._login(_address(claim), enrolling.enrol, *about)
+        if found is None or reason:
+            who = {} if found is None else _known(found.principal)
+            raise Refused(reason, **who)
+        return found.principal  # type: ignore[no-any-return]
 
     async def by_scram(self, claim: ScramClaim) -> Principal:
         """Whose password the client has to prove.
@@ -134,5 +147,9 @@ def _counting(found: Credential | None) -> Principal | None:
 def _must_count(found: Credential, decoy: ScramVerifier | None = None) -> Principal:
     who = found.principal
     if found.state != ACTIVE:
-        raise Refused(found.state, authid=who.authid, realm=who.realm, credential=who.credential, decoy=decoy)
+        raise Refused(found.state, **_known(who), decoy=decoy)
     return who
+
+
+def _known(who: Principal) -> dict[str, Any]:
+    return {"authid": who.authid, "realm": who.realm, "credential": who.credential}

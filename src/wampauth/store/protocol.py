@@ -3,6 +3,7 @@ shipped, and nobody else has to know. ``wampauth.testing.StoreContract`` tells w
 """
 
 from collections.abc import Awaitable, Collection, Mapping
+from dataclasses import replace
 from inspect import isawaitable
 from typing import Any, Protocol
 
@@ -11,7 +12,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 
-from wampauth.claims import Answer, KeyClaim, Principal, ScramClaim, TicketClaim
+from wampauth.claims import Answer, KeyClaim, Principal, Refused, ScramClaim, TicketClaim
+from wampauth.enrolment import proven_key
 from wampauth.settings import SettingsError
 
 Changes = tuple[Any, Collection[str] | None]
@@ -46,6 +48,18 @@ class Store(Protocol):
         """
 
 
+class Enrols(Protocol):
+    """What a store may be asked, too: one that registers the keys of devices that come with a one-time token."""
+
+    def enrol(self, claim: TicketClaim, pubkey: str, /) -> Answer:
+        """Spend the token that the claim's ticket is, and register the key: both or nothing, and once, however many
+        come with it at the same time. The answer has the key's ``credential``.
+
+        None, or ``Refused``: it is no token of this authid and realm that counts now, or somebody has the key. The
+        client has proven that it has the key, and that it is meant for this token.
+        """
+
+
 class Scram(Protocol):
     """What a store may be asked, too: one that keeps passwords, for WAMP-SCRAM."""
 
@@ -75,12 +89,19 @@ class OpenStore:
         self._waiting: list[Deferred[Any]] = []  # for the start that is under way
 
     async def by_ticket(self, claim: TicketClaim) -> Principal | None:
-        """Whose ticket it is, or None.
+        """Whose ticket it is, or None. With a new key in authextra, and a store that :class:`Enrols`: whose one-time
+        token it is; then the key is registered, which the principal has as its ``pubkey``.
 
         :raises Refused: if the ticket doesn't count now; some stores do so, with the reason.
         :raises Exception: here and below, if the store is away.
         """
-        return _principal_or_none(await self._ask("by_ticket", claim))
+        pubkey = proven_key(claim)
+        if pubkey is None:
+            return _principal_or_none(await self._ask("by_ticket", claim))
+        if not callable(getattr(self._store, "enrol", None)):
+            raise Refused("a new key, and this store registers none")
+        enrolled = _principal_or_none(await self._ask("enrol", claim, pubkey))
+        return enrolled and replace(enrolled, pubkey=pubkey)
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
         """Whose public key it is, or None.
@@ -121,10 +142,10 @@ class OpenStore:
         if not callable(getattr(self._store, question, None)):
             raise NotImplementedError(f"a store of type {type(self._store).__name__} {otherwise}: it lacks {question}")
 
-    async def _ask(self, question: str, about: Any) -> Any:
+    async def _ask(self, question: str, *about: Any) -> Any:
         if not self._is_started:
             await self._started()
-        return await _awaited(getattr(self._store, question)(about))
+        return await _awaited(getattr(self._store, question)(*about))
 
     async def _started(self) -> None:
         """Wait for the start, which is one for all; another is only begun after it has failed."""

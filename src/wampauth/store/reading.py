@@ -24,7 +24,7 @@ STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revok
                  ELSE '{ACTIVE}' END"""
 LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, c.kind, c.verifier, {STATE}
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
-BY_IDS = LOOKUP + "c.id IN ({})"
+BY_IDS = LOOKUP + "c.id IN ({}) AND c.kind <> 'token'"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
 BY_TICKET = LOOKUP + "c.authid IN (?, ?, ?) AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 BY_SCRAM = LOOKUP + "c.authid = ? AND c.kind = 'scram' ORDER BY c.created DESC, c.id"
@@ -41,7 +41,9 @@ class Credential:
     """A credential, and the principal whose it is, as both stand now."""
 
     principal: Principal
-    kind: str  # key, ticket (one that was made here), chosen (a ticket that a person made up) or scram (a password)
+    kind: (
+        str  # key, ticket (one that was made here), chosen (a ticket that a person made up), scram (a password), token
+    )
     verifier: str = field(repr=False)
     state: str  # active, not yet, expired or revoked
 

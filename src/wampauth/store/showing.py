@@ -11,7 +11,8 @@ from wampauth.store.reading import ACTIVE, STATE
 
 PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
                 FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
-CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, {STATE}
+CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, c.overlap,
+                         {STATE}
                   FROM credential c JOIN principal p ON p.authid = c.authid
                   WHERE c.authid = ? ORDER BY c.created, c.id"""
 TIMES = ("created", "not_before", "expires", "revoked")
@@ -86,6 +87,10 @@ def require_credential(connection: Connection, authid: str, named: str) -> Recor
 
 
 def _credentials(connection: Connection, authid: str) -> list[Record]:
-    columns = ("id", "kind", "verifier", "label", *TIMES, "state")
+    columns = ("id", "kind", "verifier", "label", *TIMES, "overlap", "state")
     records = [dict(zip(columns, row, strict=True)) for row in connection.execute(CREDENTIALS, (authid,)).fetchall()]
-    return [{**record, **{name: iso(record[name]) for name in TIMES}} for record in records]
+    for record in records:
+        record.update({name: iso(record[name]) for name in TIMES})
+        if record["overlap"] is None:  # only a token may have one
+            del record["overlap"]
+    return records

@@ -21,12 +21,14 @@ from wampauth.store.tickets import MAX_CHOSEN
 VERIFIERS: dict[str, Callable[[Any], str]] = {  # what is stored of each kind of credential
     "key": public,
     "ticket": names.sha256,
+    "token": names.sha256,
     "chosen": names.argon2id,
     "scram": scram.checked,
 }
 ADD_CHANGE = "INSERT INTO change (seq, authid, credential) SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
-ADD_CREDENTIAL = """INSERT INTO credential (id, authid, kind, verifier, label, created, not_before, expires, revoked)
-                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+ADD_CREDENTIAL = """INSERT INTO credential
+                    (id, authid, kind, verifier, label, created, not_before, expires, revoked, overlap)
+                    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 PRUNE = "DELETE FROM change WHERE seq <= (SELECT MAX(seq) FROM change) - ?"
 KEPT = 10_000  # changes; who was away for longer looks at everybody
 
@@ -49,7 +51,7 @@ def remove(connection: Connection, authid: str) -> None:
     with transaction(connection):
         authid = require(connection, authid)["authid"]
         connection.execute("DELETE FROM principal WHERE authid = ?", (authid,))
-        _note(connection, authid, None)
+        note(connection, authid, None)
 
 
 def add_credential(connection: Connection, authid: str, credential: Record) -> str:
@@ -76,7 +78,7 @@ def set_password(connection: Connection, authid: str, verifier: ScramVerifier, t
         require(connection, authid)
         forgotten = connection.execute("DELETE FROM credential WHERE authid = ? AND kind = 'scram'", (authid,))
         if forgotten.rowcount:
-            _note(connection, authid, None)
+            note(connection, authid, None)
         return insert_credential(connection, authid, {"kind": "scram", "verifier": scram.written(verifier), **terms})
 
 
@@ -94,7 +96,7 @@ def rotate(connection: Connection, authid: str, old: str, successor: Record, ove
         ends = now(connection) + overlap
         later = "UPDATE credential SET expires = ? WHERE id = ? AND (expires IS NULL OR expires > ?)"
         connection.execute(later, (ends, known["id"], ends))
-        _note(connection, authid, known["id"])
+        note(connection, authid, known["id"])
         return added
 
 
@@ -111,7 +113,7 @@ def revoke(connection: Connection, authid: str, credential: str | None = None) -
             connection.execute(
                 "UPDATE credential SET revoked = store_now() WHERE id = ? AND revoked IS NULL", (credential,)
             )
-        _note(connection, authid, credential)
+        note(connection, authid, credential)
 
 
 def restore(connection: Connection, authid: str) -> None:
@@ -124,7 +126,7 @@ def restore(connection: Connection, authid: str) -> None:
         connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
 
 
-def _note(connection: Connection, authid: str, credential: str | None) -> None:
+def note(connection: Connection, authid: str, credential: str | None) -> None:
     """Tell those who follow the changes."""
     connection.execute(ADD_CHANGE, (authid, credential))
     connection.execute(PRUNE, (KEPT,))
@@ -163,7 +165,8 @@ def insert_credential(connection: Connection, authid: str, credential: Record, p
         raise Refused(f"there is a credential {identifier} already")
     label = names.label(credential.get("label", ""))
     times = (created if created is not None else now(connection), not_before, expires, revoked)
-    connection.execute(ADD_CREDENTIAL, (identifier, authid, kind, verifier, label, *times))
+    overlap = names.overlap(credential.get("overlap"))
+    connection.execute(ADD_CREDENTIAL, (identifier, authid, kind, verifier, label, *times, overlap))
     return identifier
 
 
