@@ -18,6 +18,7 @@ from twisted.python.reflect import safe_str
 from wampauth import names
 from wampauth.admission import LATEST
 from wampauth.claims import Claim, CraClaim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
+from wampauth.enrolment import shown_key
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
 ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
@@ -152,8 +153,8 @@ def _authid(answered: Any) -> str:
 
 def _pubkey(claim: Claim, answered: Any) -> str | None:
     """The key that the router checks the signature with. One that nobody has vouched for must be a sound one."""
-    if isinstance(claim, TicketClaim) and answered is not None:  # it is for the audit: one that was registered
-        return names.pubkey(answered)
+    if isinstance(claim, TicketClaim):
+        return answered if answered is not None and answered == shown_key(claim) else None  # one that was registered
     if not isinstance(claim, KeyClaim):
         return None
     if answered is None:

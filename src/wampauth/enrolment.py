@@ -28,6 +28,15 @@ def message(prefix: str, realm: str, authid: str, token: str, pubkey: str) -> by
     return f"{prefix}enrol\n{realm}\n{authid}\n{digest}\n{pubkey}".encode()
 
 
+def shown_key(claim: TicketClaim) -> str | None:
+    """The key that the client shows, in the one form that we keep; None if there is none."""
+    shown = claim.authextra.get(FIELD)
+    try:
+        return names.pubkey(shown.get("pubkey")) if isinstance(shown, Mapping) else None
+    except names.Malformed:
+        return None
+
+
 def proven_key(claim: TicketClaim) -> str | None:
     """The key that the client wants to have registered, and has shown to be its own; None: it wants none.
 

@@ -220,7 +220,9 @@ def test_one_without_an_id_gets_its_own(old: str) -> None:
 
 def test_credentials_may_be_of_any_kind(old: str) -> None:
     with closing(connect(old)) as store, transaction(store):
-        store.execute(writing.ADD_CREDENTIAL, ("c9", "alice", "token", "some verifier", "", 1.0, None, None, None))
+        store.execute(
+            writing.ADD_CREDENTIAL, ("c9", "alice", "token", "some verifier", "", 1.0, None, None, None, None)
+        )
 
 
 def test_credentials_go_with_their_principal(old: str) -> None:

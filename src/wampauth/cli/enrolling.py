@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, Moment, moment, on_store, seconds
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.nodeconfig import beside
@@ -74,7 +75,12 @@ def _enrol(
         terms["overlap"] = seconds(overlap)
     tokens = [secrets.token_urlsafe(32) for _ in authids]  # 256 bits each
     of_all = {"realm": realm, "role": role, "extra": parsed(extra)}
-    enrolling.invite(store, ({"authid": authid, **of_all} for authid in authids), tokens, terms)
+    made = enrolling.invite(store, ({"authid": authid, **of_all} for authid in authids), tokens, terms)
+    until = f"a token until {terms['expires']}"
+    if alone:
+        acted("enrol", authids[0], credential=made[0], realm=realm, change=until)
+    else:
+        acted("enrol", realm=realm, change=f"{until} for each of {len(authids)}, {authids[0]} to {authids[-1]}")
     rows = [(authid, token, terms["expires"]) for authid, token in zip(authids, tokens, strict=True)]
     if as_json:
         for row in rows:

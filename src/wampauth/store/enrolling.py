@@ -25,18 +25,22 @@ OTHERS_END = """UPDATE credential SET expires = store_now() + ? WHERE authid = ?
 Enrolled = tuple[Credential | None, str]  # the key, or None and why not
 
 
-def invite(connection: Connection, principals: Iterable[Record], tokens: Iterable[str], terms: Record) -> None:
+def invite(connection: Connection, principals: Iterable[Record], tokens: Iterable[str], terms: Record) -> list[str]:
     """Give each of the principals, who may be new, a token; one that wasn't spent counts no more.
 
     :param principals: authid, realm, role and extra. Of somebody who is known, realm and role may be left out.
     :param terms: of the tokens: label, not_before, expires and overlap, if there are any.
+    :returns: the ids of the tokens, which the keys will have.
     :raises Refused: if somebody is known otherwise, or isn't and lacks realm or role; then nobody has one.
     """
+    made = []
     with transaction(connection):
         for principal, token in zip(principals, tokens, strict=True):
             authid = _admit(connection, principal)
             connection.execute("DELETE FROM credential WHERE authid = ? AND kind = 'token'", (authid,))
-            insert_credential(connection, authid, {"kind": "token", "verifier": ticket_digest(token), **terms})
+            credential = {"kind": "token", "verifier": ticket_digest(token), **terms}
+            made.append(insert_credential(connection, authid, credential))
+    return made
 
 
 def enrol(connection: Connection, authid: str, realm: str, token: str, pubkey: str) -> Enrolled:
