@@ -37,6 +37,7 @@ class Admissions:
         """
         self._prefix, self._key = prefix, key
         self.challenged = Challenged()
+        self.counts: dict[str, Callable[[str], int]] = {}  # by realm: how many sessions an authid has there
 
     def fields(self, principal: Principal) -> dict[str, Any]:
         """What goes into the authextra of a session that is admitted as `principal`, beside its ``extra``."""
@@ -47,6 +48,11 @@ class Admissions:
             fields["expires"] = float(principal.expires)
         stands_on = (principal.realm, principal.authid, principal.role, principal.credential, principal.expires)
         return {**fields, MARK: self._mark(*stands_on)}
+
+    def present(self, principal: Principal) -> int:
+        """How many sessions the authid has, as far as this process watches its realm."""
+        count = self.counts.get(principal.realm)
+        return count(principal.authid) if count else 0
 
     def read(self, realm: str, details: Mapping[str, Any]) -> Principal | None:
         """The principal as which a session was admitted; None if it wasn't admitted by this authenticator.
@@ -106,6 +112,11 @@ class Challenged:
 def is_marked(details: Mapping[str, Any]) -> bool:
     """Whether a session claims to have been admitted by an authenticator of this library, truly or not."""
     return MARK in (details.get("authextra") or {})
+
+
+def is_proxied(details: Mapping[str, Any]) -> bool:
+    """Whether a session came through a proxy: the method by which that joined is none of the client's."""
+    return str(details.get("authmethod")).endswith("-proxy")
 
 
 def load_key(path: str) -> bytes:

@@ -84,6 +84,7 @@ def complete(claim: Claim, answer: Any) -> Principal:
             _moment(answer.expires),
             _scram(claim, answer.scram),
             _secret(claim, answer.secret),
+            names.max_sessions(answer.max_sessions),
         )
     except (TypeError, ValueError) as error:
         raise WrongAnswer(f"the check gave an incomplete answer: {type(error).__name__}: {error}") from None
@@ -102,6 +103,16 @@ def keep_to(claim: Claim, principal: Principal) -> Principal:
     if claim.authid is not None and not names.look_alike(claim.authid, principal.authid):
         raise _refused("claims another authid", principal)
     return principal
+
+
+def keep_within(sessions: int, principal: Principal) -> None:
+    """Let nobody in who has as many sessions as he may.
+
+    :param sessions: how many there are, as far as is known here.
+    :raises Refused: with the true reason, as above.
+    """
+    if principal.max_sessions is not None and sessions >= principal.max_sessions:
+        raise _refused(f"has {principal.max_sessions} sessions already", principal)
 
 
 def keep_out(realms: Collection[str], principal: Principal) -> None:

@@ -125,6 +125,7 @@ class Principal:
     :ivar expires: seconds since 1970, after which the session is ended.
     :ivar scram: for WAMP-SCRAM: what the router checks the proof with.
     :ivar secret: for WAMP-CRA: what the client and the router sign with. Whoever has it can log in.
+    :ivar max_sessions: how many sessions the authid may have at a time; None: any number.
     """
 
     authid: str
@@ -136,6 +137,7 @@ class Principal:
     expires: float | None = None
     scram: ScramVerifier | None = field(default=None, repr=False)
     secret: str | None = field(default=None, repr=False)
+    max_sessions: int | None = None
 
 
 class Refused(Exception):

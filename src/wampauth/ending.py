@@ -12,6 +12,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 GRACE = 0.4  # seconds in which a client may answer GOODBYE
+MESSAGES = {"kicked": "an operator has ended the session", "too_many_sessions": "there are too many sessions"}
 MESSAGE = "the credential no longer counts"
 
 
@@ -42,7 +43,9 @@ class Ending:
 
     async def _put_out(self, session: int, reason: str) -> None:
         """Say GOODBYE, and then take away what an impolite client would go on hearing from."""
-        await self.attempt("wamp.session.kill", session, reason=reason, message=MESSAGE)
+        await self.attempt(
+            "wamp.session.kill", session, reason=reason, message=MESSAGES.get(reason.rpartition(".")[2], MESSAGE)
+        )
         if self._for_good:
             for kind, action in ("subscription", "remove_subscriber"), ("registration", "remove_callee"):
                 held = await self.attempt(f"wamp.{kind}.list", session) or {}
@@ -60,3 +63,7 @@ class Ending:
 
     def _failed(self, failure: Any) -> None:
         self.log.error("a session that was to end couldn't be put out: {error}", error=failure.value)
+
+
+def _message(reason: str) -> str:
+    return MESSAGES.get(reason.rpartition(".")[2], MESSAGE)

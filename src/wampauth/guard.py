@@ -7,6 +7,7 @@ that we say no (``refusals.py``).
 The guard knows neither how tickets and keys are checked nor where they lie.
 """
 
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -17,10 +18,22 @@ from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, methods, names
 from wampauth.admission import PASSWORD_PATIENCE, PATIENCE, Admissions
+from wampauth.answering import Question
 from wampauth.audit import Audit
-from wampauth.checks import AnyCheck, WrongAnswer, ask, complete, describe, keep_out, keep_to, without_secret
+from wampauth.checks import (
+    AnyCheck,
+    WrongAnswer,
+    ask,
+    complete,
+    describe,
+    keep_out,
+    keep_to,
+    keep_within,
+    without_secret,
+)
 from wampauth.claims import Claim, Principal, Refused, TicketClaim
 from wampauth.decoys import Decoys
+from wampauth.gathering import Item
 from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import (
@@ -40,6 +53,7 @@ from wampauth.throttle import Throttle
 MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood beyond that is told to come back
 MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
+MOST_TOLD = 100  # who is throttled, to an operator
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
 
 
@@ -78,6 +92,14 @@ class Guard:
             return Deferred.fromCoroutine(self._authenticate(attempt, check, (realm, authid, details)))
 
         return authenticate
+
+    async def answer(self, question: Question) -> Iterable[Item]:
+        """What there is to say here to an operator's question (``answering.py``)."""
+        if question["do"] != "throttled":
+            return []
+        found = await self._throttle.waiting(question["subjects"])
+        told = [{"address": address, "subject": subject, "seconds": wait} for address, subject, wait in found]
+        return sorted(told, key=lambda item: item["subject"] is None)[:MOST_TOLD]
 
     async def _authenticate(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""
@@ -120,6 +142,8 @@ class Guard:
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             keep_out(OWN_REALMS, principal)
+            if not self._settings.oldest_leaves:
+                keep_within(self._admissions.present(principal), principal)
             self._connections.admitted(principal.realm)
             self._reports.record(
                 attempt, METHODS[attempt.method].outcome, **_known(principal), **_done(claim, principal)

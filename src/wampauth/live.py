@@ -19,13 +19,23 @@ class Live:
 
     :ivar principal: as which it was let in.
     :ivar expires: until when, as known now: seconds since 1970; None: without an end.
+    :ivar method: by which it was let in; None if the router doesn't say so here.
+    :ivar since: seconds since 1970; None: it was there before us.
     """
 
     session: int
     principal: Principal
     peer: str
     expires: float | None
+    method: str | None = None
+    is_secure: bool = False
+    since: float | None = None
     ended: bool = False
+
+    @property
+    def order(self) -> tuple[float, int]:
+        """The younger of two sessions is greater."""
+        return self.since or 0.0, self.session
 
 
 class LiveSessions:
@@ -37,7 +47,7 @@ class LiveSessions:
 
     def __init__(self) -> None:
         self._sessions: dict[int, Live] = {}
-        self._by_authid: dict[str, set[Live]] = {}  # only those with a credential
+        self._by_authid: dict[str, set[Live]] = {}
         self._expiries: list[tuple[float, int, Live]] = []  # a heap; an entry that isn't true any more is passed over
         self._number = itertools.count()  # so that no two entries of the heap are equal
         self.unconfirmed: set[Live] = set()
@@ -49,8 +59,7 @@ class LiveSessions:
     def add(self, live: Live, confirmed: bool) -> None:
         """A session has joined."""
         self._sessions[live.session] = live
-        if live.principal.credential is not None:
-            self._by_authid.setdefault(live.principal.authid, set()).add(live)
+        self._by_authid.setdefault(live.principal.authid, set()).add(live)
         if confirmed:
             self._remember_expiry(live)
         else:
@@ -79,7 +88,19 @@ class LiveSessions:
     def with_credential(self, authids: Collection[str] | None) -> Iterator[Live]:
         """The sessions of these authids that stand on a credential; None: of all."""
         wanted = list(self._by_authid) if authids is None else authids
-        return (live for authid in wanted for live in self._by_authid.get(authid, ()))
+        return (live for authid in wanted for live in self.of(authid) if live.principal.credential is not None)
+
+    def of(self, authid: str) -> Collection[Live]:
+        """The sessions of this authid."""
+        return self._by_authid.get(authid, ())
+
+    def count(self, authid: str) -> int:
+        """How many sessions of this authid may stay."""
+        return sum(not live.ended for live in self.of(authid))
+
+    def everybody(self) -> list[Live]:
+        """All sessions."""
+        return list(self._sessions.values())
 
     def run_out(self, now: float) -> list[Live]:
         """Those whose expiry has come since the last time that this was asked."""

@@ -18,6 +18,7 @@ from wampauth.store import OpenStore
 
 DEADLINE = 1.0  # seconds in which the store must answer
 FIRST_DEADLINE = 30.0  # seconds for the first question: a store of an author's own may have to start
+WRITING = 5.0  # seconds in which something must be written for operators: there may be a lock to wait for
 LOOKED_UP = 10_000  # credentials in a second, by a store that is slow but not away
 LONGEST = 200  # characters of what is told of a store's failure
 
@@ -27,7 +28,7 @@ class StoreAway(Exception):
 
 
 class Lookup:
-    """The two questions about live sessions, each answered within a time."""
+    """The two questions about live sessions, and those of operators, each answered within a time."""
 
     def __init__(self, store: OpenStore, clock: Any) -> None:
         """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
@@ -60,6 +61,31 @@ class Lookup:
         except (TypeError, ValueError) as error:
             raise StoreAway(f"by_ids() gave an incomplete principal: {_described(error)}") from None
 
+    # -- what operators want to know (``answering.py``)
+
+    async def requests(self, node: str) -> Mapping[str, str]:
+        """What is asked of all processes, by the id of the request; the store hears that this one is there.
+
+        :raises StoreAway: here and below, if the store doesn't do it in its time.
+        """
+        return await self._ask(self._store.requests(node), FIRST_DEADLINE)  # type: ignore[no-any-return]
+
+    async def answer(self, request: str, node: str, part: int, text: str) -> bool:
+        """Add a part to an answer; whether it is still wanted."""
+        return await self._ask(self._store.answer(request, node, part, text), WRITING)  # type: ignore[no-any-return]
+
+    async def request(self, text: str) -> tuple[str, Collection[str]]:
+        """Ask all processes: the request's id, and who they are."""
+        return await self._ask(self._store.request(text), WRITING)  # type: ignore[no-any-return]
+
+    async def answers(self, request: str) -> Collection[tuple[str, str]]:
+        """What has come since this was asked before: processes, and what each says."""
+        return await self._ask(self._store.answers(request), WRITING)  # type: ignore[no-any-return]
+
+    async def withdraw(self, request: str) -> None:
+        """Forget a request."""
+        await self._ask(self._store.withdraw(request), WRITING)
+
     def _ask(self, question: Coroutine[Any, Any, Any], seconds: float) -> "Deferred[Any]":
         """The answer, if it comes in time. The Deferred is our own: not every question lets itself be cancelled."""
         outcome: Deferred[Any] = Deferred()
@@ -83,7 +109,7 @@ def checked(principal: Principal) -> Principal:
     """A principal as a store may give it. In ``extra`` are the author's own fields, in the form in which they travel.
 
     :raises TypeError: if something has a type that no session can have been given.
-    :raises names.Malformed: so, if it is within ``extra``.
+    :raises names.Malformed: so, if it is within ``extra``, or ``max_sessions``.
     """
     named = (principal.authid, principal.realm, principal.role)
     if not all(isinstance(name, str) for name in named) or not isinstance(principal.extra, Mapping):
@@ -91,6 +117,7 @@ def checked(principal: Principal) -> Principal:
     expires: Any = principal.expires
     if isinstance(expires, bool) or not isinstance(expires, int | float | None) or not 0 <= (expires or 0) <= LATEST:
         raise TypeError("expires isn't a number of seconds since 1970")
+    names.max_sessions(principal.max_sessions)
     own = {name: value for name, value in principal.extra.items() if not names.RESERVED_EXTRA.fullmatch(name)}
     return replace(principal, extra=names.portable(own))
 

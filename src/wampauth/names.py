@@ -21,6 +21,7 @@ MAX_DEPTH = 20  # of its objects and lists
 MAX_OVERLAP = 10 * 366 * 86_400  # seconds
 MAX_NONCE = 256  # characters of Base64; client libraries send 24
 MAX_ITERATIONS, MAX_MEMORY = 10_000, 262_144  # of Argon2id, and KiB: what a client can be asked to pay
+MAX_SESSIONS = 1_000_000  # of a principal at a time
 MAX_TICKET = 1024  # characters; one that ``wampauth ticket`` makes has 43
 REALM = re.compile(r"[A-Za-z][A-Za-z0-9_\-@.]{2,254}")  # the router's own rule (autobahn.wamp.message)
 ROLE = re.compile(r"[A-Za-z][A-Za-z0-9_\-.]{0,127}")
@@ -147,6 +148,13 @@ def label(value: Any) -> str:
     if not (isinstance(value, str) and len(value) <= MAX_LABEL and (value == "" or value.isprintable())):
         raise Malformed(f"a label is at most {MAX_LABEL} printable characters")
     return unicodedata.normalize("NFC", value)
+
+
+def max_sessions(value: Any) -> int | None:
+    """How many sessions a principal may have at a time; None: any number."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_SESSIONS):
+        raise Malformed(f"a principal may have 1 to {MAX_SESSIONS:,} sessions at a time, or any number")
+    return value
 
 
 def extra(value: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
 
@@ -11,11 +12,13 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wampauth.admission import Admissions
+from wampauth.answering import of as answering_of
 from wampauth.audit import Audit, open_audit
 from wampauth.guard import Guard
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
+from wampauth.store import StoreError, open_store
 from wampauth.store.verifying import forget_tickets
 
 START_TIMEOUT = 30.0  # seconds
@@ -59,7 +62,8 @@ class Service:
         except KeyError as missing:
             raise SettingsError(f"the checks miss {missing}: is that a setting in the component's extra?") from None
         self._name = type(self._checks).__name__
-        guarding = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
+        self._where = settings.get("store")
+        self._guard = guarding = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
         offered = [method for method in METHODS if callable(getattr(self._checks, method, None))]
         if not offered:
             raise SettingsError(f"{self._name} has none of the methods {', '.join(METHODS)}")
@@ -125,10 +129,18 @@ class Service:
         failed = isinstance(result, Failure)
         if not failed and not self._is_started and hasattr(self._checks, "stop"):
             reactor.addSystemEventTrigger("before", "shutdown", self._stop)
+        if not failed and not self._is_started:
+            self._answer_operators()
         self._is_starting, self._is_started = False, not failed
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(result if failed else None)
+
+    def _answer_operators(self) -> None:
+        """Say who is throttled, to those who ask through the store. The checks have opened it, or it isn't one."""
+        with suppress(SettingsError, StoreError, OSError):
+            if isinstance(self._where, str) and (answering := answering_of(open_store(self._where), self._clock)):
+                answering.add(self._guard.answer)
 
     def _stop(self) -> "Deferred[None]":
         """Let the checks end, but don't keep the node from ending."""

@@ -7,6 +7,7 @@ But the router only sends GOODBYE, and a client that ignores it stays. Where a r
 subscribe and register: a session that was ended may do and hear nothing more.
 """
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -17,13 +18,15 @@ from twisted.internet import reactor
 from twisted.logger import Logger
 
 from wampauth import claims, connections, permissions, worker
-from wampauth.admission import Admissions, is_marked
+from wampauth.admission import Admissions, is_marked, is_proxied
+from wampauth.answering import of as answering_of
 from wampauth.audit import open_audit
 from wampauth.authorizing import Authorizer
 from wampauth.claims import Principal
 from wampauth.ending import Ending
 from wampauth.live import Live
 from wampauth.lookup import Lookup
+from wampauth.operating import Operating
 from wampauth.permissions import Permissions
 from wampauth.settings import Settings
 from wampauth.store import open_store
@@ -91,6 +94,7 @@ class RealmSessions(ApplicationSession):
         self._connections.configure((config.extra or {}).get("connections"))
         self._ending = Ending(self, clock, for_good=self._permissions is not None)
         self._watch: Watch | None = None  # until we have joined
+        self._operating: Operating | None = None
         self._told_of_marks = self._told_of_credentials = False
 
     async def onJoin(self, details: SessionDetails) -> None:
@@ -101,8 +105,9 @@ class RealmSessions(ApplicationSession):
             self._connections.configure(None, self._guard.trusted_proxies)
             IN_THIS_PROCESS.add(self._admissions)
             self._audit = open_audit(self._guard.audit)
-            lookup = Lookup(open_store(settings["store"]), self._clock) if "store" in settings else None
-            self._watch = watch = Watch(lookup, self._clock, self._end)
+            store = open_store(settings["store"]) if "store" in settings else None
+            lookup = Lookup(store, self._clock) if store else None
+            self._watch = watch = Watch(lookup, self._clock, self._end, self._guard.oldest_leaves)
             await watch.reach()  # first: what changes from now on isn't missed
             await self.subscribe(self._joined, "wamp.session.on_join")
             await self.subscribe(self._left, "wamp.session.on_leave")
@@ -112,6 +117,10 @@ class RealmSessions(ApplicationSession):
                 authorizer = Authorizer(self._permissions, watch, partial(self._adopt, watch))
                 await self.register(authorizer.authorize, self._procedure)
             watch.start()
+            self._admissions.counts[self._realm] = watch.live.count
+            if store and (answering := answering_of(store, self._clock)):
+                self._operating = Operating(self._realm, watch, answering, self._guard.oldest_leaves)
+                await answering.look()  # an operator sees a node that is up
             self._connections.watch(self._realm)
         except Exception as error:
             self.log.error("sessions can't be watched: {error}", error=error)
@@ -119,8 +128,11 @@ class RealmSessions(ApplicationSession):
             raise
 
     def onLeave(self, details: CloseDetails) -> None:
+        if self._operating:
+            self._operating.stop()
         if self._watch:
             self._watch.stop()
+            self._admissions.counts.pop(self._realm, None)
             if details.reason not in ORDERLY:
                 self.log.error(LOST, realm=self._realm, reason=details.reason)
         self._connections.unwatch(self._realm)
@@ -135,9 +147,9 @@ class RealmSessions(ApplicationSession):
             if live and comes_back:
                 self._watch.end(live, "replayed")
             elif live:
+                live.since = time.time()
                 self._admissions.challenged.joined(live.session, self._clock.seconds())
-                method = details["authmethod"]  # behind a proxy it isn't the client's
-                self._record("joined", live, method=None if method.endswith("-proxy") else method)
+                self._record("joined", live, method=live.method)
         except Exception as error:  # what an event's handler raises would take this component out of the realm
             self._watch.health.fault(error)
 
@@ -168,10 +180,15 @@ class RealmSessions(ApplicationSession):
             self._tell_of_marks(details)
             return None
         self._tell_of_credentials(watch, principal)
-        peer = claims.origin(details, self._guard.trusted_proxies).address
-        live = Live(session, principal, peer, principal.expires)
+        live = self._described(principal, details)
         watch.add(live)
         return live
+
+    def _described(self, principal: Principal, details: dict[str, Any]) -> Live:
+        """The session of `principal`, with what the router knows of its client; through a proxy, all but the method."""
+        method = None if is_proxied(details) else details.get("authmethod")
+        origin = claims.origin(details, self._guard.trusted_proxies)
+        return Live(details["session"], principal, origin.address, principal.expires, method, origin.is_secure)
 
     # -- who has to go
 

@@ -40,6 +40,7 @@ class Settings:
     longest_ticket: int = 1024  # characters, at most 16,384: a JWT may need more than a ticket that was made here
     trusted_proxies: tuple[str, ...] = ()  # addresses that are believed whose connection they forward
     shared: bool = False  # the component has twins in other processes, and takes turns with them
+    oldest_leaves: bool = False  # when a principal has more sessions than it may; else the newest
     require_tls: bool = False  # tickets and keys only over TLS
     require_channel_binding: bool = False  # keys only with a signature that is bound to the TLS connection
     plain_from: tuple[str, ...] = ()  # "loopback", "unix": where neither of these two is required

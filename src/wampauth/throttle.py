@@ -7,12 +7,15 @@ address. All that is kept of a bucket is the moment at which it will be full aga
 
 import functools
 from collections import OrderedDict
+from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
 
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 
 from wampauth.settings import Settings
 
+LOOKED_AT = 500  # entries at once, in less than a millisecond
 ROUNDING = 1e-6  # seconds, by which a sum of moments may be off
 
 Key = tuple[str, str | None]  # (address, subject); None stands for all subjects
@@ -61,6 +64,20 @@ class Throttle:
         """The attempt shall not have been made: both get their token back."""
         self.shown(host)
         self._advance((counted_address(host), subject))
+
+    async def waiting(self, subjects: Collection[str]) -> list[tuple[str, str | None, float]]:
+        """Who would have to wait, now: addresses, each with one of `subjects`, or with None for whoever comes from
+        there; and the seconds. However many are remembered, nobody else waits for the answer."""
+        found: list[tuple[str, str | None, float]] = []
+        for number, key in enumerate(list(self._full_again)):
+            if number % LOOKED_AT == LOOKED_AT - 1:
+                await deferLater(self._clock, 0)
+            now = self._clock.seconds() - self._began
+            full_again = self._full_again.get(key, 0.0)
+            wait = full_again - now + self._interval_of(key) - self._depth
+            if (key[1] is None or key[1] in subjects) and wait > ROUNDING:
+                found.append((*key, wait))
+        return found
 
     def _advance(self, key: Key) -> None:
         if key in self._full_again:

@@ -8,6 +8,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall
 
 from wampauth.claims import Principal
+from wampauth.endings import TOO_MANY, Endings, surplus
 from wampauth.health import Health
 from wampauth.live import Live, LiveSessions, is_still
 from wampauth.lookup import Lookup, StoreAway
@@ -21,19 +22,26 @@ class Watch:
 
     :ivar live: those that are here.
     :ivar health: whether all goes well; who finds a fault elsewhere tells it, too.
+    :ivar endings: whom we have ended lately.
     """
 
-    def __init__(self, lookup: Lookup | None, clock: Any, end: Callable[[Live, str], None]) -> None:
+    def __init__(
+        self, lookup: Lookup | None, clock: Any, end: Callable[[Live, str], None], oldest_leaves: bool = False
+    ) -> None:
         """
         :param lookup: None if there is no store: then sessions end when their time is up, and not before.
         :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
-        :param end: is called once for each session that has to go, with ``expired`` or ``revoked``.
+        :param end: is called once for each session that has to go, with ``expired``, ``revoked``,
+            ``kicked`` or ``too_many_sessions``.
+        :param oldest_leaves: of sessions that are too many for a principal; else the newest.
         """
         self.live = LiveSessions()
         self.health = Health()
-        self._lookup, self._end_it = lookup, end
+        self.endings = Endings(clock)
+        self.ask_elsewhere: Callable[[str, int], None] | None = None
+        self._lookup, self._end_it, self._oldest_leaves = lookup, end, oldest_leaves
         self._point: Any = None  # up to where the store's changes are known
-        self._is_asking = False
+        self._asking: Deferred[None] | None = None  # a question to the store that is under way
         self._newcomers: set[Live] = set()  # which wait to be looked at
         self._looking: Deferred[None] | None = None  # a look at newcomers that is under way
         self._ticking = LoopingCall(self._tick)
@@ -113,9 +121,8 @@ class Watch:
             self._end_what_has_run_out()
             if self._lookup is None:
                 self.health.all_is_well()
-            elif not self._is_asking:
-                self._is_asking = True
-                Deferred.fromCoroutine(self._follow(self._lookup))
+            elif not self._asking:
+                self._begin_to_follow(self._lookup)
         except Exception as error:
             self.health.fault(error)
 
@@ -132,6 +139,19 @@ class Watch:
             for live in [live for live in self.live.unconfirmed if _is_up(live.expires, now)]:
                 self.end(live, "expired")
 
+    async def follow(self) -> None:
+        """Follow what has changed in the store up to now."""
+        while self._asking:  # it may not know of the latest
+            await _together(self._asking)
+        if self._lookup:
+            self._begin_to_follow(self._lookup)
+        if self._asking:
+            await _together(self._asking)
+
+    def _begin_to_follow(self, lookup: Lookup) -> None:
+        self._asking = Deferred()
+        Deferred.fromCoroutine(self._follow(lookup))
+
     async def _follow(self, lookup: Lookup) -> None:
         """Ask what changed, and look at the sessions that it concerns, and at the unconfirmed: few of however many."""
         try:
@@ -144,7 +164,9 @@ class Watch:
         except Exception as error:
             self.health.fault(error)
         finally:
-            self._is_asking = False
+            asking, self._asking = self._asking, None
+            if asking:
+                asking.callback(None)
 
     async def _look(self, lookup: Lookup, some: Collection[Live]) -> None:
         """Ask the store which of these may stay, and end the others.
@@ -169,11 +191,23 @@ class Watch:
         elif _is_up(principal.expires, now):
             self.end(live, "expired")
         else:
+            is_new = live in self.live.unconfirmed
             self.live.confirm(live, principal.expires)
+            self._keep_within(live, principal.max_sessions, is_new)
+
+    def _keep_within(self, live: Live, most: int | None, is_new: bool) -> None:
+        """End those that are too many for their principal."""
+        if most is None:
+            return
+        for one in surplus(self.live.of(live.principal.authid), most, self._oldest_leaves):
+            self.end(one, TOO_MANY)
+        if is_new and not live.ended and self.ask_elsewhere:
+            self.ask_elsewhere(live.principal.authid, most)
 
     def end(self, live: Live, why: str) -> None:
         """From now on the session may not stay."""
         live.ended = True
+        self.endings.add(live, why)
         self.live.unconfirmed.discard(live)
         self._end_it(live, why)
 

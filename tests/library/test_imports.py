@@ -18,12 +18,12 @@ FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"check"},
     {"testing"},
-    {"authenticator", "sessions", "authorizing", "watch", "service", "fallback"},
+    {"authenticator", "sessions", "authorizing", "operating", "watch", "service", "fallback"},
     {"guard", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
-    | {"lookup", "live", "ending", "health"},
+    | {"lookup", "live", "ending", "endings", "health", "answering"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history", "acts"},
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins", "enrolment"},
+    | {"origins", "enrolment", "gathering"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -83,7 +83,7 @@ def ids(store: Connection, authid: str = "alice") -> list[str]:
 
 
 def test_a_principal_is_shown_as_it_was_added(store: Connection) -> None:
-    principal = {**ALICE, "state": "active", "revoked": None}
+    principal = {**ALICE, "state": "active", "revoked": None, "max_sessions": None}
     assert showing.show(store, "alice") == {**principal, "credentials": []}
     assert list(showing.principals(store)) == [{**principal, "credentials": 0}]
 

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.cli import credentials, enrolling, principals
+from wampauth.cli import changing, credentials, enrolling, principals, sessions
 from wampauth.cli.acting import AUDIT
 from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
@@ -27,6 +27,7 @@ COMMANDS = (
     principals.add,
     principals.list_,
     principals.show,
+    changing.set_,
     principals.remove,
     credentials.ticket,
     credentials.key,
@@ -36,6 +37,8 @@ COMMANDS = (
     credentials.rotate,
     credentials.revoke,
     principals.restore,
+    sessions.sessions,
+    sessions.kick,
     principals.import_,
     principals.export,
     backup,

@@ -3,6 +3,7 @@
 A ticket is never taken from the command line, where other users of the machine could read it, and is shown only once.
 """
 
+import json
 import os
 import secrets
 import sys
@@ -12,7 +13,8 @@ import click
 
 from wampauth import keys, names, scram
 from wampauth.cli.acting import acted
-from wampauth.cli.options import SPAN, WITHIN_A_SECOND, on_store, seconds, terms, with_chosen, with_terms
+from wampauth.cli.options import SPAN, on_store, seconds, terms, with_chosen, with_terms
+from wampauth.cli.reaching import ended
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 
 FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't rotated
@@ -96,7 +98,8 @@ def rotate(
     """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY."""
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
-    kind = showing.credential(store, authid, credential)["kind"]
+    old = showing.credential(store, authid, credential)
+    kind = old["kind"]
     if kind in FOLLOWED_BY:
         raise showing.Refused(f"{credential} is a {kind}: `wampauth {FOLLOWED_BY[kind]} {authid}` gives another one")
     if kind == "key":
@@ -115,21 +118,31 @@ def rotate(
     identifier = writing.rotate(store, authid, credential, {**successor, **given}, seconds(overlap))
     change = _described({"follows": credential, "which ends in": overlap, **given})
     acted("rotate", authid, credential=identifier, change=change)
-    hand_over(secret, f"{identifier} follows {credential}, which runs out in {overlap}.")
+    sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
+    if not seconds(overlap):
+        sentence += f" {ended(store, authid, showing.show(store, authid)['realm'], old['id'])}"
+    hand_over(secret, sentence)
 
 
 @click.command()
 @click.argument("authid")
 @click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store()
-def revoke(store: Connection, authid: str, credential: str | None, yes: bool) -> None:
+def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as_json: bool) -> None:
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
     if credential is None and not yes:
         click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
-    writing.revoke(store, authid, credential)
-    acted("revoke", authid, credential=credential)
-    click.echo(f"{credential or authid} is revoked. {WITHIN_A_SECOND}", err=True)
+    realm = showing.show(store, authid)["realm"]
+    identifier = showing.credential(store, authid, credential)["id"] if credential is not None else None
+    writing.revoke(store, authid, identifier)
+    acted("revoke", authid, credential=identifier)
+    told = ended(store, authid, realm, identifier)
+    if as_json:
+        click.echo(json.dumps({"authid": authid, "credential": identifier, **told.numbers()}))
+    else:
+        click.echo(f"{credential or authid} is revoked. {told}", err=True)
 
 
 def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict[str, str]]:

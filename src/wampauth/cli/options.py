@@ -13,9 +13,6 @@ from wampauth.store import Connection, connect, create, moments, showing, upgrad
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
-WITHIN_A_SECOND = (
-    "This holds at the next login, and ends live sessions within a second where Sessions watches the realm."
-)
 
 Command = Callable[..., None]
 

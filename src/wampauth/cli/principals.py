@@ -10,7 +10,9 @@ import click
 
 from wampauth import names
 from wampauth.cli.acting import acted
-from wampauth.cli.options import WITHIN_A_SECOND, on_store
+from wampauth.cli.options import on_store
+from wampauth.cli.reaching import ended
+from wampauth.cli.tables import show_records
 from wampauth.nodeconfig import Places, beside
 from wampauth.store import Connection, moving, showing, writing
 
@@ -60,7 +62,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(principal))
         return
-    for name in "authid", "realm", "role", "extra", "state", "revoked":
+    for name in "authid", "realm", "role", "extra", "max_sessions", "state", "revoked":
         if principal[name] is not None:
             value = principal[name]
             click.echo(f"{name + ':':10}{json.dumps(value) if name == 'extra' else value}")
@@ -74,12 +76,18 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 @click.command()
 @click.argument("authid")
 @click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store()
-def remove(store: Connection, authid: str) -> None:
+def remove(store: Connection, authid: str, as_json: bool) -> None:
     """Forget a principal and all its credentials."""
+    realm = showing.show(store, authid)["realm"]
     writing.remove(store, authid)
     acted("remove", authid)
-    click.echo(f"{authid} is removed. {WITHIN_A_SECOND}", err=True)
+    told = ended(store, authid, realm)
+    if as_json:
+        click.echo(json.dumps({"authid": authid, **told.numbers()}))
+    else:
+        click.echo(f"{authid} is removed. {told}", err=True)
 
 
 @click.command()
@@ -148,17 +156,3 @@ def counted(lines: Iterable[bytes], update: Callable[[int], None]) -> Iterable[b
     for line in lines:
         yield line
         update(len(line))
-
-
-def show_records(records: Iterable[dict[str, Any]], columns: tuple[str, ...], as_json: bool) -> None:
-    """Print records as JSON lines, or the columns that hold anything, aligned."""
-    if as_json:
-        for record in records:
-            click.echo(json.dumps(record))
-        return
-    rows = [["" if record[name] is None else str(record[name]) for name in columns] for record in records]
-    table = [[name.upper().replace("_", " ") for name in columns], *rows]
-    widths = [max(len(row[i]) for row in table) for i in range(len(columns))]
-    used = [i for i in range(len(columns)) if not rows or any(row[i] for row in rows)]
-    for row in table:
-        click.echo("  ".join(row[i].ljust(widths[i]) for i in used).rstrip())

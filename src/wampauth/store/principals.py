@@ -5,28 +5,29 @@ from collections.abc import Callable, Collection
 from dataclasses import replace
 from typing import Any
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, succeed
 from twisted.python.reflect import namedModule
 
 from wampauth import scram
 from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
-from wampauth.store import enrolling, reading, tickets
+from wampauth.store import enrolling, reading, requests, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
-from wampauth.store.threads import FairQueue, Queries, Queue, Threads
+from wampauth.store.threads import GRACE, FairQueue, Queries, Queue, Threads
 from wampauth.store.verifying import Verifying
 from wampauth.throttle import counted_address
 
 QUESTIONS_WAITING = 2000  # for the store: as many of logins, and as many of those who watch the sessions
+ANSWERS_WAITING = 100  # parts of answers to operators
 HASHERS = usable_cores()  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 HASHING_WAITING = 128  # Argon2id checks that may wait for one of these
 AT_ONCE = 500  # ids in one query
 
 
 class Principals:
-    """The four questions of a ``Store``, and those of ``Enrols`` and ``Scram``. All of them raise :class:`StoreError`
-    while the store can't be read, and :class:`threads.Busy` while too many are asked; they work again once that is
-    over."""
+    """The questions of ``Store``, ``Enrols`` and ``Scram``, and how operators reach the node. All of them
+    raise :class:`StoreError` while the store can't be used, and :class:`threads.Busy` while too many are asked; they
+    work again once that is over."""
 
     def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
         """
@@ -38,6 +39,10 @@ class Principals:
         self._reactor = reactor
         tickets.decoy()  # takes as long as a check, and is made once
         self._queries: Queries | None = None
+        self._writing: Queries | None = (
+            None  # what is written for operators: who waits for a lock there, keeps no login
+        )
+        self._node: str | None = None  # as which we have signed on
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
         """Whose key it is.
@@ -99,8 +104,37 @@ class Principals:
         everybody."""
         return await self._watch(reading.changes, since)  # type: ignore[no-any-return]
 
+    async def requests(self, node: str) -> dict[str, str]:
+        """What operators want to know, by the id of the request. Who asks is told to them."""
+        found, signed_on = await self._watch(requests.requests, node)
+        if not signed_on:
+            await self._write(requests.sign_on, node)
+        if self._node not in (None, node):
+            await self._write(requests.sign_off, self._node)
+        self._node = node
+        return found  # type: ignore[no-any-return]
+
+    async def answer(self, request: str, node: str, part: int, text: str) -> bool:
+        """Add a part to an answer; whether it is still wanted."""
+        return await self._write(requests.answer, request, node, part, text)  # type: ignore[no-any-return]
+
+    async def request(self, text: str) -> tuple[str, set[str]]:
+        """Ask all processes that have the store open: the request's id, and who they are."""
+        return await self._write(requests.request, text)  # type: ignore[no-any-return]
+
+    async def answers(self, request: str) -> list[tuple[str, str]]:
+        """What has come since this was asked before: processes, and what each says; those of one in its order."""
+        return await self._write(requests.answers, request)  # type: ignore[no-any-return]
+
+    async def withdraw(self, request: str, gone: Collection[str] = ()) -> None:
+        """Forget a request, and processes that don't answer any more."""
+        await self._write(requests.withdraw, request, gone)
+
     def close(self) -> None:
         """Stop the threads. Safe to call twice."""
+        if self._writing is not None and self._writing.running:
+            self._answering.close()
+            self._writing.close()
         if self._queries is not None and self._queries.running:
             for queue in self._logins, self._watching, self._hashes:
                 queue.close()
@@ -115,6 +149,25 @@ class Principals:
         queries = self._queries or self._start()
         return self._watching.do(queries.answer, time.monotonic(), question, *args)
 
+    def _write(self, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
+        """Another thread than the one that logins wait for."""
+        if self._writing is None:
+            engine, where, _ = self._opening
+            reactor = self._reactor or namedModule("twisted.internet.reactor")
+            self._writing = Queries(engine, where, 1, reactor)
+            self._answering = Queue(reactor, self._writing.threadpool, ANSWERS_WAITING, "too many answers are waiting")
+        return self._answering.do(self._writing.answer, time.monotonic(), work, *args)
+
+    def _shut_down(self) -> "Deferred[Any]":
+        """Sign off in time, or not at all: a process that has died is forgotten once it is missed."""
+        signing_off = self._write(requests.sign_off, self._node) if self._node else succeed(None)
+        return signing_off.addTimeout(GRACE, self._reactor or namedModule("twisted.internet.reactor")).addBoth(
+            self._end
+        )
+
+    def _end(self, _: Any) -> None:
+        self.close()
+
     def _start(self) -> Queries:
         """Start the threads. They end with the reactor."""
         reactor = self._reactor or namedModule("twisted.internet.reactor")  # which is made when it is imported
@@ -127,7 +180,7 @@ class Principals:
         full = "too many chosen tickets are waiting to be checked"
         self._hashes = FairQueue(reactor, self._hashers, HASHERS + HASHING_WAITING, full, HASHERS)
         self._verifying = Verifying(self._hashes)
-        reactor.addSystemEventTrigger("before", "shutdown", self.close)
+        reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         return queries
 
 

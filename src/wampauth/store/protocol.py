@@ -18,6 +18,7 @@ from wampauth.settings import SettingsError
 
 Changes = tuple[Any, Collection[str] | None]
 QUESTIONS = ("by_ticket", "by_key", "by_ids", "changes")
+REACHING = ("requests", "answer", "request", "answers", "withdraw")
 LONGEST_START = 30.0  # seconds
 LONGEST_STOP = 3.0  # seconds
 
@@ -66,6 +67,28 @@ class Scram(Protocol):
     def by_scram(self, claim: ScramClaim, /) -> Answer:
         """Whose password the client has to prove: the principal, with ``scram``. For whoever has none that counts it
         raises ``Refused`` with a ``decoy``, whose salt is the same each time, and stays when the password changes."""
+
+
+class Reaching(Protocol):
+    """What a store may have as well, all of it or nothing: then ``wampauth sessions``, ``kick`` and the like reach the
+    nodes through it. The texts are JSON, at most some 100,000 characters.
+    """
+
+    def requests(self, node: str, /) -> Mapping[str, str] | Awaitable[Mapping[str, str]]:
+        """What was asked for in the last ten seconds and not withdrawn, by the id of the request. A process asks so
+        twice a second, by a name of its own, and :meth:`request` tells who has."""
+
+    def answer(self, request: str, node: str, part: int, text: str, /) -> bool | Awaitable[bool]:
+        """Add a part to the answer of `node`; False if the request was withdrawn."""
+
+    def request(self, text: str, /) -> tuple[str, Collection[str]] | Awaitable[tuple[str, Collection[str]]]:
+        """Ask all processes: the new request's id, and the names of those that are there."""
+
+    def answers(self, request: str, /) -> Collection[tuple[str, str]] | Awaitable[Collection[tuple[str, str]]]:
+        """The parts that have come since this was asked before, each with its process; those of one in their order."""
+
+    def withdraw(self, request: str, gone: Collection[str], /) -> Awaitable[None] | None:
+        """Forget a request with its answers, and processes that didn't answer: those that live ask again."""
 
 
 class OpenStore:
@@ -141,6 +164,35 @@ class OpenStore:
     def _require(self, question: str, otherwise: str) -> None:
         if not callable(getattr(self._store, question, None)):
             raise NotImplementedError(f"a store of type {type(self._store).__name__} {otherwise}: it lacks {question}")
+
+    @property
+    def can_reach(self) -> bool:
+        """Whether operators reach the nodes through it; only then the methods below may be called."""
+        return all(callable(getattr(self._store, name, None)) for name in REACHING)
+
+    async def requests(self, node: str) -> Mapping[str, str]:
+        """What operators want to know, by the id of the request."""
+        found = await self._ask("requests", node)
+        if not isinstance(found, Mapping):
+            raise TypeError(f"the store answered with {_kind(found)} instead of a mapping of requests")
+        return found
+
+    async def answer(self, request: str, node: str, part: int, text: str) -> bool:
+        """Add a part to an answer; whether it is still wanted."""
+        return bool(await self._ask("answer", request, node, part, text))
+
+    async def request(self, text: str) -> tuple[str, Collection[str]]:
+        """Ask all processes that have the store open: the request's id, and who they are."""
+        identifier, nodes = await self._ask("request", text)
+        return identifier, nodes
+
+    async def answers(self, request: str) -> Collection[tuple[str, str]]:
+        """What has come since this was asked before: processes, and what each says."""
+        return await self._ask("answers", request)  # type: ignore[no-any-return]
+
+    async def withdraw(self, request: str, gone: Collection[str] = ()) -> None:
+        """Forget a request, and processes that don't answer any more."""
+        await self._ask("withdraw", request, gone)
 
     async def _ask(self, question: str, *about: Any) -> Any:
         if not self._is_started:

@@ -22,7 +22,7 @@ STATE = f"""CASE WHEN p.revoked IS NOT NULL OR c.revoked IS NOT NULL THEN 'revok
                  WHEN c.expires IS NOT NULL AND c.expires <= store_now() THEN 'expired'
                  WHEN c.not_before IS NOT NULL AND c.not_before > store_now() THEN 'not yet'
                  ELSE '{ACTIVE}' END"""
-LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, c.kind, c.verifier, {STATE}
+LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, p.max_sessions, c.kind, c.verifier, {STATE}
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
 BY_IDS = LOOKUP + "c.id IN ({}) AND c.kind <> 'token'"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
@@ -50,9 +50,10 @@ class Credential:
     @classmethod
     def from_row(cls, row: tuple[Any, ...]) -> "Credential":
         """Make one from a row of :data:`LOOKUP`."""
-        authid, realm, role, extra, id_, expires, kind, verifier, state = row
+        authid, realm, role, extra, id_, expires, most, kind, verifier, state = row
         pubkey = verifier if kind == "key" else None
-        return cls(Principal(authid, realm, role, _own(json.loads(extra)), pubkey, id_, expires), kind, verifier, state)
+        principal = Principal(authid, realm, role, _own(json.loads(extra)), pubkey, id_, expires, max_sessions=most)
+        return cls(principal, kind, verifier, state)
 
 
 class Point(NamedTuple):

@@ -1,7 +1,8 @@
 """What does an operator see of the store? Principals with their credentials, as they stand now."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any
 
 from wampauth import names
@@ -9,12 +10,13 @@ from wampauth.store.engine import Connection, sentences
 from wampauth.store.moments import iso
 from wampauth.store.reading import ACTIVE, STATE
 
-PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, COUNT(c.id)
+PRINCIPALS = """SELECT p.authid, p.realm, p.role, p.extra, p.revoked, p.max_sessions, COUNT(c.id)
                 FROM principal p LEFT JOIN credential c ON c.authid = p.authid"""
 CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_before, c.expires, c.revoked, c.overlap,
                          {STATE}
                   FROM credential c JOIN principal p ON p.authid = c.authid
                   WHERE c.authid = ? ORDER BY c.created, c.id"""
+AT_ONCE = 500  # ids in one query
 TIMES = ("created", "not_before", "expires", "revoked")
 
 Record = dict[str, Any]  # a principal or credential as show, export and import have it; times in ISO 8601, UTC
@@ -51,6 +53,17 @@ def show(connection: Connection, authid: str) -> Record:
         return {**principal, "credentials": _credentials(connection, principal["authid"])}
 
 
+def labels(connection: Connection, credentials: Collection[str]) -> dict[str, tuple[str, str]]:
+    """Kind and label of credentials, by their id."""
+    some = iter(credentials)
+    found: dict[str, tuple[str, str]] = {}
+    with sentences(connection):
+        while ids := list(islice(some, AT_ONCE)):
+            query = f"SELECT id, kind, label FROM credential WHERE id IN ({', '.join('?' * len(ids))})"
+            found |= {identifier: (kind, label) for identifier, kind, label in connection.execute(query, ids)}
+    return found
+
+
 def credential(connection: Connection, authid: str, named: str) -> Record:
     """The credential of a principal with the id, or else the label, `named`."""
     with sentences(connection):
@@ -68,10 +81,10 @@ def require(connection: Connection, authid: str) -> Record:
 
 
 def _principal(row: tuple[Any, ...]) -> Record:
-    authid, realm, role, extra, revoked, credentials = row
+    authid, realm, role, extra, revoked, most, credentials = row
     state = ACTIVE if revoked is None else "revoked"
     record = {"authid": authid, "realm": realm, "role": role, "extra": json.loads(extra), "state": state}
-    return {**record, "revoked": iso(revoked), "credentials": credentials}
+    return {**record, "revoked": iso(revoked), "max_sessions": most, "credentials": credentials}
 
 
 def require_credential(connection: Connection, authid: str, named: str) -> Record:

@@ -54,6 +54,22 @@ def remove(connection: Connection, authid: str) -> None:
         note(connection, authid, None)
 
 
+def change(connection: Connection, authid: str, changed: Record) -> None:
+    """Give a principal another realm, role, extra or max_sessions, from now on.
+
+    :param changed: the fields that change.
+    :raises names.Malformed: if one of them can't be stored.
+    """
+    with transaction(connection):
+        new = {**require(connection, authid), **changed}
+        row = (names.realm(new["realm"]), names.role(new["role"]), json.dumps(names.extra(new["extra"])))
+        values = (*row, names.max_sessions(new["max_sessions"]), authid)
+        connection.execute(
+            "UPDATE principal SET realm = ?, role = ?, extra = ?, max_sessions = ? WHERE authid = ?", values
+        )
+        note(connection, authid, None)
+
+
 def add_credential(connection: Connection, authid: str, credential: Record) -> str:
     """Give a principal a credential: kind and verifier, and if there are any label, not_before and expires.
 
@@ -140,8 +156,9 @@ def insert(connection: Connection, principal: Record) -> str:
     known = "SELECT authid FROM principal WHERE authid IN (?, ?, ?)"
     if known_as := connection.execute(known, names.spellings(authid)).fetchone():
         raise Refused(f"there is a principal {known_as[0]} already")
-    values = (*row, extra, seconds(principal.get("revoked")))
-    connection.execute("INSERT INTO principal (authid, realm, role, extra, revoked) VALUES (?, ?, ?, ?, ?)", values)
+    values = (*row, extra, seconds(principal.get("revoked")), names.max_sessions(principal.get("max_sessions")))
+    columns = "authid, realm, role, extra, revoked, max_sessions"
+    connection.execute(f"INSERT INTO principal ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
     return authid
 
 

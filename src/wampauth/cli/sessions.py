@@ -1,0 +1,69 @@
+"""Who is in now, and who shall leave? Questions to the nodes that have the store open."""
+
+import json
+import sys
+from typing import Any
+
+import click
+
+from wampauth.cli.options import on_store
+from wampauth.cli.reaching import Answers, ask, counted
+from wampauth.cli.tables import show_records
+from wampauth.store import Connection, moments, showing
+
+COLUMNS = ("authid", "realm", "role", "session", "credential", "label", "method", "address", "tls", "since", "until")
+METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of credential lets in, if not the kind's own name
+
+
+@click.command()
+@click.option("--authid", metavar="A", help="Only those of this one.")
+@click.option("--realm", metavar="R", help="Only those in this realm.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@on_store()
+def sessions(store: Connection, authid: str | None, realm: str | None, as_json: bool) -> None:
+    """List who is in now, at all nodes that have the store open: sessions that an authenticator let in."""
+    answers = ask(store, {"do": "sessions", "authid": authid, "realm": realm})
+    found = [item for item in answers.telling("session") if not item["ended"]]
+    found.sort(key=lambda item: (item["realm"], item["authid"], item["since"] or 0.0))
+    show_records(_told(store, found), COLUMNS, as_json)
+    finish(answers, realm)
+
+
+@click.command()
+@click.argument("authid", required=False)
+@click.option("--session", type=int, metavar="ID", help="Only this one.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@on_store()
+def kick(store: Connection, authid: str | None, session: int | None, as_json: bool) -> None:
+    """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back."""
+    if (authid is None) == (session is None):
+        raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
+    answers = ask(store, {"do": "kick", "authid": authid, "session": session})
+    number = len(answers.telling("ended"))
+    if as_json:
+        nodes = {"nodes": answers.asked, "silent": answers.silent}
+        click.echo(json.dumps({"authid": authid, "session": session, "ended": number, **nodes}))
+    elif answers.asked:
+        click.echo(counted(number), err=True)
+    finish(answers)
+
+
+def finish(answers: Answers, realm: str | None = None) -> None:
+    """Say what is missing, and exit with 1 if that may be everything."""
+    warning = answers.warning(realm)
+    if warning:
+        click.echo(warning, err=True)
+    if answers.silent == answers.asked:
+        sys.exit(1)
+
+
+def _told(store: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The sessions with what the store knows of their credentials."""
+    known = showing.labels(store, {item["credential"] for item in found if item["credential"]})
+    told = []
+    for item in found:
+        kind, label = known.get(item["credential"], (None, None))
+        method = item["method"] or (METHODS.get(kind, kind) if kind else None)
+        times = {"since": moments.iso(item["since"]), "until": moments.iso(item["until"])}
+        told.append({name: {**item, "label": label, "method": method, **times}[name] for name in COLUMNS})
+    return told
