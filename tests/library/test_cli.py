@@ -118,6 +118,7 @@ def test_add_list_and_show(operator: Operator) -> None:
         "extra": {"foo": 23},
         "state": "active",
         "revoked": None,
+        "max_sessions": None,
         "credentials": 1,
     }
 

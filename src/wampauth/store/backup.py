@@ -13,6 +13,7 @@ from shutil import copyfile
 from wampauth.store import connect, create
 from wampauth.store.engine import Connection, copy_rows, sentences, transaction
 from wampauth.store.reading import ACTIVE, STATE
+from wampauth.store.requests import PASSING
 from wampauth.store.showing import Refused
 
 COUNTING = f"""SELECT p.authid, c.id FROM credential c JOIN principal p ON p.authid = c.authid
@@ -67,5 +68,6 @@ def _replace(store: Connection, kept: Connection) -> list[tuple[str, str]]:
 
 
 def _tables(kept: Connection) -> list[str]:
-    """Those that others refer to come first."""
-    return [name for (name,) in kept.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid")]
+    """Those that others refer to come first. What passes between operators and nodes isn't kept."""
+    names = kept.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY rowid").fetchall()
+    return [name for (name,) in names if name not in PASSING]

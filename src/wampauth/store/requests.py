@@ -10,6 +10,7 @@ from secrets import token_hex
 
 from wampauth.store.engine import Connection, StoreError, sentences
 
+PASSING = ("node", "request", "answer")  # the tables
 OPEN = 10.0  # seconds in which a process that comes to see a request answers it
 KEPT = 60.0  # seconds after which one that nobody has withdrawn goes
 MOST = 100  # requests that are kept

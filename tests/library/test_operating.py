@@ -1,0 +1,177 @@
+"""Does an operator see who is in, end sessions, and change what a principal is, while the nodes run? On one node, on one
+for the internet, and on several with one PostgreSQL, of which one has proxies."""
+
+import json
+from typing import Any
+
+import pytest
+from sites import OURS, Person, Site, ending, wait_for
+
+from wampauth.testing.wamp import CALL, WELCOME, RawClient
+
+pytest_plugins = ["postgres", "sites"]
+
+REVOKED, KICKED, TOO_MANY = "com.example.revoked", "com.example.kicked", "com.example.too_many_sessions"
+
+
+def listed(site: Site, *args: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in site.wampauth("sessions", "--json", *args).stdout.splitlines()]
+
+
+def here(site: Site, person: Person, *clients: RawClient) -> None:
+    """Wait until the nodes know of these sessions."""
+    wait_for(lambda: {one["session"] for one in listed(site, "--authid", person.authid)} == {c.session for c in clients})
+
+
+# Who is in?
+
+
+def test_who_is_in(site: Site) -> None:
+    alice, bob = site.add(label="laptop", expires="2999-01-01"), site.add()
+    clients = [site.login(alice, number) for number in range(2)]
+    other = site.login(bob)
+    here(site, alice, *clients)
+    shown = {one["session"]: one for one in listed(site)}
+    for client in clients:
+        told = shown[client.session]
+        assert told.pop("since")
+        assert told == {
+            "authid": alice.authid,
+            "realm": "realm1",
+            "role": "frontend",
+            "session": client.session,
+            "credential": alice.credential,
+            "label": "laptop",
+            "method": "ticket",
+            "address": OURS,
+            "tls": site.tls,
+            "until": "2999-01-01T00:00:00.000+00:00",
+        }
+    assert shown[other.session]["until"] is None
+    assert {one["session"] for one in listed(site, "--authid", bob.authid)} == {other.session}
+    assert listed(site, "--realm", "devices") == []
+    table = site.wampauth("sessions", "--authid", bob.authid).stdout.splitlines()
+    assert table[0].split()[:4] == ["AUTHID", "REALM", "ROLE", "SESSION"]
+    assert table[1].split()[:4] == [bob.authid, "realm1", "frontend", str(other.session)]
+
+
+def test_who_has_left_is_not_in(site: Site) -> None:
+    alice = site.add()
+    staying, leaving = site.login(alice, 0), site.login(alice, 1)
+    here(site, alice, staying, leaving)
+    leaving.close()
+    here(site, alice, staying)
+
+
+# Who shall leave?
+
+
+def test_kicked_at_all_nodes_and_may_come_back(site: Site) -> None:
+    alice, bob = site.add(), site.add()
+    clients, other = [site.login(alice, number) for number in range(2)], site.login(bob)
+    here(site, alice, *clients)
+    assert site.wampauth("kick", alice.authid).stderr == "2 live sessions were ended.\n"
+    assert {ending(client) for client in clients} <= {KICKED, "lost"}
+    wait_for(lambda: [r["reason"] for r in site.audit if r.get("authid") == alice.authid and r["outcome"] == "ended"])
+    assert other.request(CALL, {}, "com.example.nothing")[4] != "wamp.error.no_such_session"
+    back = site.login(alice)
+    here(site, alice, back)
+
+
+def test_kicked_one_session(site: Site) -> None:
+    alice = site.add()
+    staying, leaving = site.login(alice, 0), site.login(alice, 1)
+    here(site, alice, staying, leaving)
+    said = json.loads(site.wampauth("kick", "--session", str(leaving.session), "--json").stdout)
+    assert (said["session"], said["ended"], said["silent"]) == (leaving.session, 1, 0)
+    assert ending(leaving) in (KICKED, "lost")
+    here(site, alice, staying)
+    assert site.wampauth("kick", "--session", str(leaving.session)).stderr == "0 live sessions were ended.\n"
+
+
+@pytest.mark.parametrize("args", [[], ["alice", "--session", "5"]])
+def test_kick_wants_one_of_both(site: Site, args: list[str]) -> None:
+    refused = site.wampauth("kick", *args, check=False)
+    assert refused.exit_code == 2
+    assert "give either an AUTHID, or --session with an ID that `wampauth sessions` shows" in refused.stderr
+
+
+# How many have left?
+
+
+@pytest.mark.parametrize("way", ["revoke", "revoke one", "remove", "rotate", "role", "extra"])
+def test_how_many_sessions_ended(site: Site, way: str) -> None:
+    alice = site.add()
+    clients = [site.login(alice, number) for number in range(2)]
+    here(site, alice, *clients)
+    commands: dict[str, tuple[str, ...]] = {
+        "revoke": ("revoke", alice.authid, "--yes"),
+        "revoke one": ("revoke", alice.authid, "--credential", alice.credential),
+        "remove": ("remove", alice.authid, "--yes"),
+        "rotate": ("rotate", alice.authid, alice.credential, "--overlap", "0s"),
+        "role": ("set", alice.authid, "--role", "frontend2", "--force"),
+        "extra": ("set", alice.authid, "--extra", '{"team": "blue"}'),
+    }
+    assert "2 live sessions were ended." in site.wampauth(*commands[way]).stderr
+    assert {ending(client) for client in clients} <= {REVOKED, "lost"}
+    assert listed(site, "--authid", alice.authid) == []
+    if way != "remove":
+        assert "0 live sessions were ended." in site.wampauth("revoke", alice.authid, "--yes").stderr
+
+
+def test_what_was_set_is_so_at_the_next_login(site: Site) -> None:
+    alice = site.add()
+    said = json.loads(site.wampauth("set", alice.authid, "--extra", '{"team": "blue"}', "--json").stdout)
+    assert (said["extra"], said["role"], said["ended"]) == ({"team": "blue"}, "frontend", 0)
+    answer = site.knock().login_ticket(alice.authid, alice.ticket)
+    assert answer[2]["authextra"]["team"] == "blue"
+
+
+# How many at a time?
+
+
+def test_no_more_sessions_than_allowed(site: Site) -> None:
+    """The newest is refused, or ended at once where the one who lets in doesn't know of the others."""
+    alice = site.add()
+    site.wampauth("set", alice.authid, "--max-sessions", "1")
+    first = site.login(alice, 0)
+    here(site, alice, first)
+    second = site.knock(1)
+    answer = second.login_ticket(alice.authid, alice.ticket)
+    if site.is_several:
+        assert answer[0] == WELCOME
+        assert ending(second) in (TOO_MANY, "lost")
+    else:
+        assert answer[2] == "com.example.invalid_ticket"
+        (said,) = [r["reason"] for r in site.audit if r.get("authid") == alice.authid and r["outcome"] == "refused"]
+        assert said == "has 1 sessions already"
+    here(site, alice, first)
+    first.close()
+    wait_for(lambda: listed(site, "--authid", alice.authid) == [])
+    again = site.login(alice, 1)
+    here(site, alice, again)
+
+
+def test_two_at_once_at_the_limit(site: Site) -> None:
+    """Whoever lets them in knows of neither."""
+    alice = site.add()
+    site.wampauth("set", alice.authid, "--max-sessions", "1")
+    clients = [site.knock(number) for number in range(2)]
+    for client in clients:
+        assert client.hello("realm1", "ticket", alice.authid)[2] == {}
+    for client in clients:
+        client.send(5, alice.ticket, {})
+    answers = [client.receive() for client in clients]
+    assert WELCOME in [answer[0] for answer in answers]
+    wait_for(lambda: len(listed(site, "--authid", alice.authid)) == 1)
+
+
+def test_fewer_than_there_are(site: Site) -> None:
+    alice = site.add()
+    clients = [site.login(alice, 0) for _ in range(3)]
+    here(site, alice, *clients)
+    assert "2 live sessions were ended." in site.wampauth("set", alice.authid, "--max-sessions", "1").stderr
+    here(site, alice, clients[0])
+    assert site.wampauth("set", alice.authid, "--max-sessions", "0", "--json").exit_code == 0
+    more = site.login(alice, 0)
+    here(site, alice, clients[0], more)
