@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -42,12 +43,18 @@ class Site:
     clients: ExitStack = field(default_factory=ExitStack)
 
     @property
+    def acts(self) -> Path:
+        """Where an operator's acts are recorded."""
+        return self.bundles[0].directory / "audit.jsonl"
+
+    @property
     def is_several(self) -> bool:
         return len(self.bundles) > 1
 
     def wampauth(self, *args: str, check: bool = True, **environment: str) -> Result:
         """Do what ``wampauth`` does on this store."""
-        result = CliRunner().invoke(cli.main, ["--store", self.where, *args], env=environment)
+        place = ("--store", self.where, "--audit", str(self.acts))
+        result = CliRunner().invoke(cli.main, [*place, *args], env=environment)
         assert not check or result.exit_code == 0, result.output
         return result
 

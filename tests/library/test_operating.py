@@ -1,5 +1,5 @@
-"""Does an operator see who is in, end sessions, and change what a principal is, while the nodes run? On one node, on one
-for the internet, and on several with one PostgreSQL, of which one has proxies."""
+"""Does an operator see who is in, end sessions, and change what a principal is, while the nodes run? On one node, on
+one for the internet, and on several with one PostgreSQL, of which one has proxies."""
 
 import json
 from typing import Any
@@ -20,7 +20,8 @@ def listed(site: Site, *args: str) -> list[dict[str, Any]]:
 
 def here(site: Site, person: Person, *clients: RawClient) -> None:
     """Wait until the nodes know of these sessions."""
-    wait_for(lambda: {one["session"] for one in listed(site, "--authid", person.authid)} == {c.session for c in clients})
+    expected = {client.session for client in clients}
+    wait_for(lambda: {one["session"] for one in listed(site, "--authid", person.authid)} == expected)
 
 
 # Who is in?

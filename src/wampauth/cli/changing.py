@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from wampauth.cli.acting import acted
 from wampauth.cli.options import on_store
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.cli.reaching import ended
@@ -35,8 +36,14 @@ def set_(store: Connection, authid: str, force: bool, as_json: bool, **options: 
         place = {"realm": was["realm"], "role": was["role"], **changed}
         require_place(beside(click.get_current_context().obj), place["realm"], place["role"], force)
     writing.change(store, authid, changed)
+    acted("set", authid, change=_described(changed))
     told = ended(store, authid, was["realm"])
     if as_json:
         click.echo(json.dumps({**showing.show(store, authid), **told.numbers()}))
     else:
         click.echo(f"{authid} is changed. {told}", err=True)
+
+
+def _described(changed: dict[str, Any]) -> str:
+    """What has changed, for the audit; what an extra holds is none of its business."""
+    return ", ".join(name if name == "extra" else f"{name} {value}" for name, value in changed.items())

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from wampauth.cli.acting import acted
 from wampauth.cli.options import on_store
 from wampauth.cli.reaching import Answers, ask, counted
 from wampauth.cli.tables import show_records
@@ -40,6 +41,7 @@ def kick(store: Connection, authid: str | None, session: int | None, as_json: bo
         raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
     answers = ask(store, {"do": "kick", "authid": authid, "session": session})
     number = len(answers.telling("ended"))
+    acted("kick", authid, session=session, change=f"{number} ended")
     if as_json:
         nodes = {"nodes": answers.asked, "silent": answers.silent}
         click.echo(json.dumps({"authid": authid, "session": session, "ended": number, **nodes}))
