@@ -1,0 +1,68 @@
+"""Does this process still turn its reactor? Where a supervisor asks for it, each process of a node tells so, once a
+second, by a datagram with its name and process id; the controller also tells when it begins to end in order.
+
+A thread asks the reactor for each beat, so that one that computes or hangs stays silent, as does one that was stopped.
+"""
+
+import os
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+SOCKET = "WAMPAUTH_BEATS"  # the environment's variable that names the supervisor's socket
+INTERVAL = 1.0  # seconds
+WORKER = "crossbar.worker.main"  # in the arguments of a worker
+ENDING = " (ends in order)"  # after the controller's name
+CONTROLLER = "controller"  # its name; a worker has the one that its configuration gives
+
+
+def begin() -> None:
+    """Tell from now on, if somebody wants to hear it, and this is a process of the router's."""
+    path, name = os.environ.get(SOCKET), _name(sys.orig_argv)
+    if path and name:
+        threading.Thread(target=_run, args=(path, name), name="beat", daemon=True).start()
+
+
+def _name(arguments: list[str]) -> str | None:
+    """What the arguments with which it was started call it."""
+    if WORKER in arguments and "--worker" in arguments[:-1]:
+        return arguments[arguments.index("--worker") + 1]
+    return CONTROLLER if any(Path(part).name == "crossbar" for part in arguments) and "start" in arguments else None
+
+
+def _run(path: str, name: str) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as to_supervisor:
+        to_supervisor.setblocking(False)
+        beat = _Beat(to_supervisor, path, name)
+        while True:
+            beat.ask()
+            time.sleep(INTERVAL)
+
+
+class _Beat:
+    """One question at a time, so that a reactor that hangs finds one when it goes on."""
+
+    def __init__(self, to_supervisor: socket.socket, path: str, name: str) -> None:
+        self._to, self._path, self._name = to_supervisor, path, name
+        self._is_asked = self._is_ready = False
+
+    def ask(self) -> None:
+        reactor: Any = sys.modules.get("twisted.internet.reactor")  # Crossbar.io chooses which one it is
+        if not self._is_asked and getattr(reactor, "running", False):
+            self._is_asked = True
+            reactor.callFromThread(self._beat, reactor)
+
+    def _beat(self, reactor: Any) -> None:
+        self._is_asked = False
+        if not self._is_ready and self._name == CONTROLLER:
+            reactor.addSystemEventTrigger("before", "shutdown", self._tell, CONTROLLER + ENDING)
+        self._is_ready = True
+        self._tell(self._name)
+
+    def _tell(self, text: str) -> None:
+        with suppress(OSError):  # the supervisor has ended, or can't follow
+            self._to.sendto(f"{os.getpid()} {text}".encode(), self._path)
