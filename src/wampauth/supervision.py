@@ -23,11 +23,11 @@ import psutil  # type: ignore[import-untyped]
 
 from wampauth.nodeconfig import NodeError, Section, choose, load
 from wampauth.testing.node import Node
-from wampauth.worker.beat import CONTROLLER, ENDING, SOCKET
+from wampauth.worker.beat import CONTROLLER, ENDING, PIPE
 
 LOOK = 0.2  # seconds between two looks
 SILENCE = 15.0  # seconds without a beat, after which a process is taken to hang
-MOST = 100  # beats to read at a look
+MOST = 65_536  # bytes to read at a look: as many as a pipe holds
 
 
 @dataclass
@@ -58,17 +58,17 @@ class Supervisor:
         self._stand_ins = _stand_ins(load(directory / choose(directory, config)))
         self._tell = tell
         self._parts: dict[str, Part] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="wampauth-"))  # short, and only ours: sockets have short paths
-        self._beats = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._beats.setblocking(False)
-        self._beats.bind(str(self._folder / "beats"))
+        self._folder = Path(tempfile.mkdtemp(prefix="wampauth-"))  # which only we may enter
+        os.mkfifo(self._folder / "beats", 0o600)
+        self._beats = os.open(self._folder / "beats", os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
+        self._unfinished = b""  # a line
         self._looked = time.monotonic()
         self._ends_in_order = False
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What the processes of the node must find in their environment."""
-        return {SOCKET: str(self._folder / "beats")}
+        return {PIPE: str(self._folder / "beats")}
 
     def __enter__(self) -> "Supervisor":
         return self
@@ -76,7 +76,7 @@ class Supervisor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._beats.close()
+        os.close(self._beats)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def watch(self, node: Node) -> int:
@@ -114,11 +114,12 @@ class Supervisor:
 
     def _listen(self, now: float) -> None:
         with suppress(BlockingIOError):
-            for _ in range(MOST):
-                self._heard(self._beats.recv(200), now)
+            *lines, self._unfinished = (self._unfinished + os.read(self._beats, MOST)).split(b"\n")
+            for line in lines:
+                self._heard(line.decode(errors="replace"), now)
 
-    def _heard(self, beat: bytes, now: float) -> None:
-        pid, _, name = beat.decode(errors="replace").partition(" ")
+    def _heard(self, line: str, now: float) -> None:
+        pid, _, name = line.partition(" ")
         if name == CONTROLLER + ENDING:
             self._ends_in_order = True
             return
