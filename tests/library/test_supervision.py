@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
 from test_node import BOOT, READY, empty_bundle, start_node, until, wait_until
 from test_sessions import WATCHER
+from websockets.exceptions import ConnectionClosed
 
 from wampauth import supervision
 from wampauth.nodeconfig import NodeError
@@ -311,7 +312,7 @@ def test_sessions_are_put_out_of_their_realm(make_bundle: MakeBundle) -> None:
     bundle: Bundle = make_bundle(start=False)
     bundle.edit_config(let_clients_kill)
     node = bundle.start()
-    with closing(RawClient(bundle.url)) as client:
+    with suppress(ConnectionClosed), closing(RawClient(bundle.url)) as client:  # the node ends while we kill
         _, me, _ = client.login_ticket("client1", CHOSEN)
         for session in client.request(CALL, {}, "wamp.session.list")[3][0]:
             if session != me:
