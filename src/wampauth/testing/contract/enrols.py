@@ -16,6 +16,7 @@ from wampauth.testing.contract.reactor import do
 
 PREFIX = "com.example."
 RIVALS = 8
+PARTS = ("prefix", "realm", "authid", "token", "pubkey")  # of what is proven
 
 
 def enrolling(
