@@ -87,26 +87,32 @@ class Challenged:
     of those who join. Elsewhere nobody is ever heard of."""
 
     def __init__(self) -> None:
-        self._waiting: OrderedDict[int, tuple[float, Callable[[], None]]] = OrderedDict()
+        self._waiting: OrderedDict[int, tuple[Any, Callable[[bool], None]]] = OrderedDict()  # and the timer
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait_for(self, session: int, now: float, proven: Callable[[], None], patience: float = PATIENCE) -> None:
-        """Have `proven` called if that session joins within `patience`.
+    def wait_for(self, session: int, clock: Any, settle: Callable[[bool], None], patience: float = PATIENCE) -> None:
+        """Have `settle` called once: with True if that session joins within `patience`, else with False.
 
-        :param now: seconds, as `patience`.
+        :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
+        :param patience: seconds.
         """
-        self._waiting.pop(session, None)
-        self._waiting[session] = now + patience, proven
-        while len(self._waiting) > MOST or next(iter(self._waiting.values()))[0] < now:
-            self._waiting.popitem(last=False)
+        self._settle(session, False)
+        self._waiting[session] = clock.callLater(patience, self._settle, session, False), settle
+        if len(self._waiting) > MOST:
+            self._settle(next(iter(self._waiting)), False)
 
-    def joined(self, session: int, now: float) -> None:
+    def joined(self, session: int) -> None:
         """A session has joined, whosever it is."""
-        until, proven = self._waiting.pop(session, (0.0, None))
-        if proven and now <= until:
-            proven()
+        self._settle(session, True)
+
+    def _settle(self, session: int, is_proven: bool) -> None:
+        timer, settle = self._waiting.pop(session, (None, None))
+        if timer is not None and timer.active():
+            timer.cancel()
+        if settle is not None:
+            settle(is_proven)
 
 
 def is_marked(details: Mapping[str, Any]) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
+from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, methods, names
@@ -35,23 +36,23 @@ from wampauth.claims import Claim, Principal, Refused, TicketClaim
 from wampauth.decoys import Decoys
 from wampauth.gathering import Item
 from wampauth.methods import METHODS
-from wampauth.places import Places
+from wampauth.places import Busy, Places
 from wampauth.refusals import (
     Admitted,
     Procedure,
     Refusal,
+    crowded,
     malformed,
     require_safe_transport,
-    throttled,
     too_much,
     unavailable,
 )
 from wampauth.reports import Attempt, Reports
 from wampauth.settings import Settings
 from wampauth.throttle import Throttle
+from wampauth.turns import Turns
 
-MAX_UNDERWAY = 2000  # attempts at once, half of them from one address; a flood beyond that is told to come back
-MAX_WAITING = 2000  # of those that weren't worth a check, who wait for their no; beyond that it is given at once
+MAX_WAITING = 2000  # attempts that weren't worth a check, and wait for their no; beyond that it is given at once
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 MOST_TOLD = 100  # who is throttled, to an operator
 LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
@@ -73,9 +74,9 @@ class Guard:
         self._decoys = Decoys(settings.decoy, admissions)
         self._reports = Reports(clock, audit)
         self._throttle = Throttle(clock, settings)
+        self._turns = Turns(clock, self._throttle)
         self._connections = connections.of(clock)
         self._trying: set[str] = set()  # connections with an attempt that is underway
-        self._underway = Places(MAX_UNDERWAY)
         self._waiting = Places(MAX_WAITING)
 
     def wrap(self, method: str, check: AnyCheck) -> Procedure:
@@ -116,8 +117,8 @@ class Guard:
                 await self._until_the_beat(attempt)
             return told
         except Refusal as no:
-            if attempt.claim and attempt.is_paid and no.outcome == "unavailable":  # our fault costs the client nothing
-                self._throttle.undo(attempt.subject, attempt.origin.address)
+            if attempt.has_turn and no.outcome != "refused":  # our fault costs the client nothing
+                self._throttle.undo(attempt.subject, attempt.address)
             self._reports.refused(attempt, no)
             await self._until_it_is_time(attempt, no)
             self._connections.refused(connection)
@@ -125,6 +126,8 @@ class Guard:
         finally:
             self._trying.discard(connection)
             self._connections.answered(connection)
+            if attempt.has_turn:
+                self._turns.leave(attempt.subject, attempt.address, attempt.unproven)
             if attempt.place is not None:
                 attempt.place.leave(attempt.address)
 
@@ -138,9 +141,9 @@ class Guard:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
             attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket, self._prefix)
-            self._let_in(attempt)
+            await self._let_in(attempt)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
-            principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
+            principal = keep_to(claim, complete(claim, await self._in_time(attempt, check, claim)))
             keep_out(OWN_REALMS, principal)
             if not self._settings.oldest_leaves:
                 keep_within(self._admissions.present(principal), principal)
@@ -154,6 +157,8 @@ class Guard:
             raise
         except Refused as no:
             return self._refuse(attempt, no)
+        except Busy as busy:
+            raise unavailable(str(busy)) if busy.wait is None else too_much(crowded(str(busy), busy.wait)) from None
         except WrongAnswer as wrong:
             raise unavailable(str(wrong)) from None
         except Exception as fault:
@@ -168,35 +173,51 @@ class Guard:
         if not method.has_decoys:
             raise refusal from None
         self._reports.refused(attempt, refusal)
+        self._await_proof(attempt)
         return self._told(attempt, self._decoys.instead_of(claim, no))
 
-    def _let_in(self, attempt: Attempt) -> None:
-        """Take a token and a place, which it keeps until it is answered. Who gets neither holds none of either.
+    async def _let_in(self, attempt: Attempt) -> None:
+        """Wait for its turn, which it keeps until it is answered.
 
-        :raises Refusal: if there isn't both.
+        :raises Refusal: if there were too many failures.
+        :raises Busy: if there is none before the deadline.
         """
-        if wait := self._throttle.take(attempt.subject, attempt.origin.address):
-            raise throttled(wait)
-        attempt.is_paid = True
-        if not self._underway.take(attempt.address):
-            raise too_much(unavailable("too many attempts at once"))
-        attempt.place = self._underway
+        turn = self._turns.take(attempt.subject, attempt.address, attempt.started + self._settings.deadline)
         self._connections.asks(attempt.origin.connection)
+        if turn is not None:
+            await turn
+        attempt.has_turn = True
 
     def _give_back(self, attempt: Attempt) -> None:
         """It was no failure. But a key may be shown by anybody, since it isn't secret: its token comes back when the
         session has joined, or with time."""
-        subject, address = attempt.subject, attempt.origin.address
+        subject = attempt.subject
         if METHODS[attempt.method].is_proven:
-            self._throttle.give_back(subject, address)
+            self._throttle.give_back(subject, attempt.address)
             return
         by_name = METHODS[attempt.method].has_decoys  # then nothing was shown, and nobody must see that one is known
         if not by_name:
-            self._throttle.shown(address)
-        if attempt.origin.session is not None:
-            proven = partial(self._throttle.give_back if by_name else self._throttle.proven, subject, address)
-            patience = PASSWORD_PATIENCE if by_name else PATIENCE
-            self._admissions.challenged.wait_for(attempt.origin.session, self._clock.seconds(), proven, patience)
+            self._throttle.shown(attempt.address)
+        self._await_proof(attempt)
+
+    def _await_proof(self, attempt: Attempt) -> None:
+        """It stays under way until its session has joined, or might have."""
+        if attempt.origin.session is None:
+            return
+        by_name = METHODS[attempt.method].has_decoys
+        pair, address = (attempt.address, attempt.subject), (attempt.address, None)
+        attempt.unproven = (pair, address) if by_name else (pair,)
+        patience = PASSWORD_PATIENCE if by_name else PATIENCE
+        settle = partial(self._settle, attempt)
+        self._admissions.challenged.wait_for(attempt.origin.session, self._clock, settle, patience)
+
+    def _settle(self, attempt: Attempt, is_proven: bool) -> None:
+        """The client has proven who it is, or hasn't in time."""
+        if is_proven:
+            by_name = METHODS[attempt.method].has_decoys
+            give_back = self._throttle.give_back if by_name else self._throttle.proven
+            give_back(attempt.subject, attempt.address)
+        self._turns.settle(attempt.subject, attempt.address, attempt.unproven)
 
     def _told(self, attempt: Attempt, principal: Principal) -> Admitted:
         """What the router is told: a copy, since the router changes what it gets."""
@@ -204,20 +225,24 @@ class Guard:
         told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
         return {**told, **METHODS[attempt.method].told(principal)}
 
-    def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
+    def _in_time(self, attempt: Attempt, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""
         outcome: Deferred[Any] = Deferred()
 
         def give_up() -> None:
-            outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
-            answer.cancel()
+            answer.cancel()  # what hasn't begun yet says that it is Busy
+            if not outcome.called:
+                outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
 
-        timer = self._clock.callLater(self._settings.deadline, give_up)
+        left = attempt.started + self._settings.deadline - self._clock.seconds()
+        timer = self._clock.callLater(max(0.0, left), give_up)
 
         def settle(result: Any) -> None:
             if timer.active():
                 timer.cancel()
                 outcome.callback(result)  # a Failure travels on as one
+            elif not outcome.called and isinstance(result, Failure) and result.check(Busy):
+                outcome.errback(result)
 
         answer = maybeDeferred(ask, check, claim, partial(self._warn_of, check))
         answer.addBoth(settle)
@@ -229,7 +254,7 @@ class Guard:
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
         """Wait for the moment of a no: how long a check took must not tell why it failed."""
-        if attempt.place is None:  # it was never checked, so there is nothing to tell
+        if not attempt.has_turn:  # it was never checked, so there is nothing to tell
             if no.at_once or not self._waiting.take(attempt.address):
                 return
             attempt.place = self._waiting

@@ -1,8 +1,27 @@
 """Who may wait here? A limited number, of which no address takes so many that there is none for the others."""
 
 from collections import Counter
+from random import SystemRandom
 
 SHARE = 8  # what part of the places an address may have, once half of them are taken: one in so many
+SOONEST, LATEST = 5.0, 60.0  # seconds within which, at least and at most, those who are sent away come back
+
+
+class Busy(Exception):
+    """Too much is under way, or waiting.
+
+    :ivar wait: seconds after which to try again; None: nobody knows.
+    """
+
+    def __init__(self, text: str, wait: float | None = None) -> None:
+        super().__init__(text)
+        self.wait = wait
+
+
+def come_back(seconds: float) -> float:
+    """When somebody should try again for whom there is no time now: some time within the seconds that all who wait
+    will take, so that they don't all come at once."""
+    return SystemRandom().uniform(0.0, min(max(seconds, SOONEST), LATEST))
 
 
 class Places:
@@ -18,9 +37,14 @@ class Places:
     def __len__(self) -> int:
         return self._taken
 
+    @property
+    def free(self) -> int:
+        """How many places there are yet."""
+        return self._number - self._taken
+
     def take(self, address: str) -> bool:
         """Whether there was a place for somebody at `address`, who has it now, and must leave it."""
-        if self._taken >= self._number:
+        if not self.free:
             return False
         if self._taken >= self._free_for_all and self._holding[address] >= self._share:
             return False

@@ -36,6 +36,12 @@ def throttled(wait: float) -> Refusal:
     return Refusal("throttled", "out of tokens", "too_many_attempts", text)
 
 
+def crowded(reason: str, wait: float) -> Refusal:
+    """There is no turn for it in time, for too many came before it; in `wait` seconds there may be."""
+    text = f"too many attempts at once - try again in {int(wait) + 1} seconds"
+    return Refusal("throttled", reason, "too_many_attempts", text)
+
+
 def unavailable(reason: str) -> Refusal:
     """Our fault. The client gets a reference that log and audit have too, and nothing else of the `reason`."""
     reference = secrets.token_hex(4)

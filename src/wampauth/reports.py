@@ -11,7 +11,7 @@ from wampauth.claims import Claim, Origin
 from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import Refusal
-from wampauth.throttle import counted_address
+from wampauth.throttle import Key, counted_address
 
 MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
@@ -25,8 +25,9 @@ class Attempt:
     started: float  # seconds on the clock
     origin: Origin
     claim: Claim | None = None  # once it is known to be well-formed
-    is_paid: bool = False  # a token was taken for it
-    place: Places | None = None  # where it has one
+    has_turn: bool = False  # it had one, and hasn't left it
+    unproven: tuple[Key, ...] = ()  # where it still counts as under way, after it was answered with a challenge
+    place: Places | None = None  # among those who wait for their no
 
     @property
     def address(self) -> str:

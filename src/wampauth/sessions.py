@@ -37,7 +37,11 @@ NO_STORE = (
     "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
     "they end when their time is up, and not before"
 )
-LOST = "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); this worker ends"
+LOST = (
+    "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); where roles ask "
+    "the authorizer, everything is denied"
+)
+ORDERLY = ("wamp.close.normal", "wamp.close.system_shutdown", "wamp.close.goodbye_and_out")
 NOT_OURS = (
     "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
     "authenticators and Sessions in different processes need the same file as 'admission_key'"
@@ -129,9 +133,8 @@ class RealmSessions(ApplicationSession):
         if self._watch:
             self._watch.stop()
             self._admissions.counts.pop(self._realm, None)
-            if details.reason not in worker.ORDERLY:
+            if details.reason not in ORDERLY:
                 self.log.error(LOST, realm=self._realm, reason=details.reason)
-                worker.end()
         self._connections.unwatch(self._realm)
 
     # -- who is here
@@ -145,7 +148,7 @@ class RealmSessions(ApplicationSession):
                 self._watch.end(live, "replayed")
             elif live:
                 live.since = time.time()
-                self._admissions.challenged.joined(live.session, self._clock.seconds())
+                self._admissions.challenged.joined(live.session)
                 self._record("joined", live, method=live.method)
         except Exception as error:  # what an event's handler raises would take this component out of the realm
             self._watch.health.fault(error)

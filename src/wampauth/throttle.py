@@ -6,7 +6,7 @@ address. All that is kept of a bucket is the moment at which it will be full aga
 """
 
 import functools
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from ipaddress import IPv6Address, ip_address
 
@@ -32,6 +32,7 @@ class Throttle:
         self._depth = settings.failures_at_once * self._interval  # seconds in which any empty bucket fills up
         self._entries = settings.throttle_entries
         self._full_again: OrderedDict[Key, float] = OrderedDict()  # seconds since we began; the longest unused first
+        self._underway: Counter[Key] = Counter()  # tokens taken for attempts that aren't over
 
     def take(self, subject: str, host: str) -> float:
         """Take a token for an attempt as `subject` from the address `host`.
@@ -41,10 +42,28 @@ class Throttle:
         address, now = counted_address(host), self._clock.seconds() - self._began
         wait = max(self._wait((address, None), now), self._wait((address, subject), now))
         if wait < ROUNDING:
-            self._put_off((address, None), now)
-            self._put_off((address, subject), now)
+            for key in (address, None), (address, subject):
+                self._put_off(key, now)
+                self._underway[key] += 1
             return 0.0
         return wait
+
+    def is_over(self, key: Key) -> None:
+        """One that had taken a token of this bucket isn't under way any more, whatever came of it."""
+        self._underway[key] -= 1
+        if not self._underway[key]:
+            del self._underway[key]
+
+    def lacks(self, key: Key) -> bool:
+        """Whether the bucket has no token now."""
+        return self._wait(key, self._clock.seconds() - self._began) >= ROUNDING
+
+    def spent(self, key: Key) -> float:
+        """0 if the bucket has a token, or would have one if none of those under way were a failure; else the seconds
+        until there will be one in any case."""
+        wait = self._wait(key, self._clock.seconds() - self._began)
+        returning = self._underway[key] * self._interval_of(key) if key in self._underway else 0.0
+        return wait if wait - returning >= ROUNDING else 0.0
 
     def give_back(self, subject: str, host: str) -> None:
         """The attempt was no failure: the pair starts afresh, and the address gets its token back."""

@@ -252,3 +252,13 @@ def test_there_is_one_configuration(place: Place) -> None:
     place.connections.configure(None)
     with pytest.raises(SettingsError, match="the component before"):
         place.connections.configure({"per_address": 8})
+
+
+def test_another_connection_from_the_same_port_begins_anew(place: Place) -> None:
+    """A client that comes back may get the port that it had, before we look again."""
+    (transport,) = place.come(1)
+    name = peer(transport)
+    for _ in range(place.connections.limits.attempts):
+        assert place.connections.may_try(name)
+    transport.loseConnection()
+    assert place.connections.may_try(name)

@@ -18,14 +18,15 @@ from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 
-from wampauth import admission, names
+from wampauth import admission, names, turns
 from wampauth import guard as module
 from wampauth.admission import Admissions
 from wampauth.audit import Audit
 from wampauth.claims import Claim, KeyClaim, Principal, Refused
 from wampauth.guard import Guard
-from wampauth.places import Places
+from wampauth.places import Busy, Places
 from wampauth.settings import Settings
+from wampauth.turns import Turns
 
 DELAY, DEADLINE, SUMMARY = 0.25, 5.0, 60.0  # seconds; the defaults
 TICKET = "open-sesame"
@@ -135,7 +136,9 @@ class Guarded:
 
     def held(self) -> int:
         """How many things the guard keeps in all its collections, but for the throttle's buckets."""
-        return sum(len(value) for value in vars(self.guard).values() if isinstance(value, set | dict | list | Places))
+        return sum(
+            len(value) for value in vars(self.guard).values() if isinstance(value, set | dict | list | Places | Turns)
+        )
 
 
 MakeGuarded = Callable[..., Guarded]
@@ -261,7 +264,7 @@ def test_a_throttled_attempt_costs_no_check_and_is_told_how_long_to_wait(guarded
         guard.attempt(check)
     attempt = guard.attempt(check)
     guard.clock.advance(DELAY)
-    assert attempt.no == ("com.example.too_many_attempts", "too many failed attempts - try again in 11 seconds")
+    assert attempt.no == ("com.example.too_many_attempts", "too many failed attempts - try again in 10 seconds")
     assert (attempt.after, len(check.asked)) == (DELAY, 2)
     guard.clock.advance(11)
     assert guard.attempt(Check()).answer  # it was no empty promise
@@ -679,8 +682,10 @@ def test_clients_of_a_unix_socket_have_only_their_session_ids(guarded: MakeGuard
     assert (first.after, same.no, other.answer) == (None, ONE_AT_A_TIME, told())
 
 
-def test_a_flood_beyond_the_limit_is_told_to_come_back(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNDERWAY", 3)
+def test_who_gets_no_turn_before_the_deadline_is_told_to_come_back(
+    guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turns, "MAX_UNDERWAY", 3)
     guard, waiting = guarded(), [Deferred() for _ in range(3)]
     inside = [
         guard.attempt(Check(pending), **connection(number, f"192.0.2.{number}"))
@@ -688,20 +693,23 @@ def test_a_flood_beyond_the_limit_is_told_to_come_back(guarded: MakeGuarded, mon
     ]
     check = Check()
     outside = [guard.attempt(check) for _ in range(7)]
-    guard.clock.advance(DELAY)
-    assert {attempt.uri for attempt in outside} == {"com.example.unavailable"}
+    guard.clock.advance(DEADLINE - 0.01)
+    assert not any(attempt.answered for attempt in outside)
+    guard.clock.advance(0.01)
+    assert {attempt.uri for attempt in outside} == {"com.example.too_many_attempts"}
     assert check.asked == []
-    for pending in waiting:
-        pending.callback(answer())
-    assert all(attempt.answer for attempt in inside)
+    assert {attempt.uri for attempt in inside} == {"com.example.unavailable"}
     assert guard.attempt(check).answer
 
 
 def test_no_address_takes_the_places_of_all(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNDERWAY", 16)
+    monkeypatch.setattr(turns, "MAX_UNDERWAY", 16)
     guard = guarded()
-    flood = [guard.attempt(Check(Deferred())) for _ in range(100)]
-    assert sum(not attempt.answered for attempt in flood) == 8
+    flood = [Check(Deferred()) for _ in range(100)]
+    for check in flood:
+        guard.attempt(check)
+    guard.clock.advance(0)
+    assert sum(len(check.asked) for check in flood) == 8
     assert guard.attempt(Check(), **connection(1, "192.0.2.2")).answer == told()
 
 
@@ -710,7 +718,7 @@ def test_what_is_never_checked_takes_no_place(
     guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch, claim: dict[str, Any]
 ) -> None:
     """A thousand attempts of somebody who is throttled, or says what nobody understands, leave room for the others."""
-    monkeypatch.setattr(module, "MAX_UNDERWAY", 4)
+    monkeypatch.setattr(turns, "MAX_UNDERWAY", 4)
     guard = guarded(failures_at_once=1, failures_per_second=0.001, address_factor=1)
     guard.attempt(Check(Refused("no such credential")))
     guard.clock.advance(DELAY)
@@ -734,6 +742,7 @@ OURS: dict[str, Callable[[], Any]] = {
     "the store is away": lambda: OSError("away"),
     "nonsense": lambda: 7,
     "no answer in time": Deferred,
+    "too much to do": lambda: Busy("too much", 3.0),
 }
 
 
@@ -744,20 +753,20 @@ def test_a_fault_of_ours_costs_a_client_nothing(guarded: MakeGuarded, method: st
     for _ in range(20):
         attempt = guard.attempt(Check(outcome()), method)
         guard.clock.advance(DEADLINE)
-        assert attempt.uri == "com.example.unavailable"
+        assert attempt.uri in ("com.example.unavailable", "com.example.too_many_attempts")
     wrong = [guard.attempt(Check(Refused("no such credential")), method) for _ in range(4)]
     guard.clock.advance(DELAY)
     assert [attempt.uri for attempt in wrong] == [REFUSED[method][0]] * 3 + ["com.example.too_many_attempts"]
 
 
-def test_a_place_that_is_missing_costs_nothing_either(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_UNDERWAY", 1)
+def test_a_turn_that_does_not_come_costs_nothing_either(guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(turns, "MAX_UNDERWAY", 1)
     guard = guarded(failures_at_once=2)
     pending: Deferred[Principal] = Deferred()
     guard.attempt(Check(pending), authid="bob")
-    for _ in range(20):
-        assert guard.attempt(Check()).uri == "com.example.unavailable"
-    pending.callback(answer(authid="bob"))
+    waiting = [guard.attempt(Check()) for _ in range(20)]
+    guard.clock.advance(DEADLINE)
+    assert {attempt.uri for attempt in waiting} == {"com.example.too_many_attempts"}
     assert guard.attempt(Check()).answer == told()
 
 
@@ -777,9 +786,12 @@ SESSIONS = itertools.count(1000)
 
 def test_a_key_that_is_shown_and_not_proven_is_a_failure_of_its_pair(guarded: MakeGuarded) -> None:
     guard = guarded(failures_at_once=10)
-    assert shows(guard, 100) == 10
-    guard.clock.advance(3)
-    assert shows(guard, 100) == 3  # with time alone
+    assert shows(guard, 10) == 10
+    waiting = [guard.attempt(Check(), "cryptosign") for _ in range(90)]
+    guard.clock.pump([0.1] * 51)
+    assert sum(attempt.answer is not None for attempt in waiting) == 4  # with time alone
+    assert {attempt.uri for attempt in waiting if attempt.no} == {"com.example.too_many_attempts"}
+    assert len(waiting) == sum(attempt.answered for attempt in waiting)
     assert shows(guard, 100, "192.0.2.2") == 10  # and the same key elsewhere is another pair
 
 
@@ -797,7 +809,7 @@ def test_who_joins_starts_afresh(guarded: MakeGuarded) -> None:
     for session in range(1, 101):
         assert guard.attempt(Check(), "cryptosign", **connection(session)).answer is not None
         guard.clock.advance(0.001)
-        guard.admissions.challenged.joined(session, guard.clock.seconds())
+        guard.admissions.challenged.joined(session)
 
 
 def test_who_joins_too_late_has_failed(guarded: MakeGuarded) -> None:
@@ -806,7 +818,7 @@ def test_who_joins_too_late_has_failed(guarded: MakeGuarded) -> None:
         assert guard.attempt(Check(), "cryptosign", **connection(session)).answer is not None
     guard.clock.advance(2.1)
     for session in 1, 2, 77:
-        guard.admissions.challenged.joined(session, guard.clock.seconds())
+        guard.admissions.challenged.joined(session)
     assert shows(guard, 1) == 0
 
 
@@ -828,12 +840,12 @@ def test_refusing_what_is_too_much_does_not_itself_pile_up(
     guarded: MakeGuarded, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Thousands of attempts in one write may leave no more than the limit's worth of pending calls."""
-    monkeypatch.setattr(module, "MAX_UNDERWAY", 10)
+    monkeypatch.setattr(turns, "MAX_UNDERWAY", 10)
     guard = guarded()
     for _ in range(1000):
         guard.attempt(Check(Deferred()), **connection(7))
         guard.attempt(Check(Deferred()))
-    assert len(guard.clock.getDelayedCalls()) <= 11
+    assert len(guard.clock.getDelayedCalls()) <= 13
 
 
 def test_nothing_is_left_behind(guarded: MakeGuarded) -> None:

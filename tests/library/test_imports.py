@@ -16,10 +16,10 @@ import wampauth
 # From the top down. A package stands for all that lies in it.
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
-    {"check", "supervision"},
+    {"check"},
     {"testing"},
     {"authenticator", "sessions", "authorizing", "operating", "watch", "service", "fallback"},
-    {"guard", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
+    {"guard", "turns", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "endings", "health", "answering"},
     {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history", "acts"},
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}

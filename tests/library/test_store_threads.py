@@ -21,10 +21,11 @@ from stores import KEY, OTHER_KEY, PATIENCE, TICKET, Loop, by_key, by_ticket, on
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 
 from wampauth import store as stores
+from wampauth.places import Busy
 from wampauth.store import Connection, StoreError, connect, principals, threads, tickets, writing
 from wampauth.store.engine import BUSY
 from wampauth.store.principals import Principals
-from wampauth.store.threads import Busy, FairQueue, Queue, Threads
+from wampauth.store.threads import FairQueue, Queue, Threads
 from wampauth.testing import AUTHENTICATE, CHALLENGE, WELCOME, Node, RawClient
 
 if TYPE_CHECKING:
@@ -178,7 +179,8 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
         return True
 
     monkeypatch.setattr(tickets, "verify_chosen", slow)
-    room, too_many = principals.HASHERS + principals.HASHING_WAITING, 5
+    monkeypatch.setattr(principals, "HASHING_WAITING", 100)
+    room, too_many = principals.HASHING_WAITING, 5
     answers = [
         loop.start(known.by_ticket, by_ticket(f"guess {i}", address=f"192.0.2.{i}")) for i in range(room + too_many)
     ]
@@ -230,7 +232,7 @@ class Turns:
     def give_up(self, address: str) -> None:
         def give_up() -> None:
             answer = self._queue.do_for(address, self.work, "given up")
-            answer.addErrback(lambda no: no.trap(CancelledError))
+            answer.addErrback(lambda no: no.trap(Busy))
             answer.cancel()
 
         self._loop.ask(give_up)

@@ -42,11 +42,11 @@ GOOD = ("good", "ticket-of-good")
 
 # The lesson's authenticator, in quicker motion.
 BOUNDED = f"""
-from wampauth import guard, logs, reports
+from wampauth import logs, reports, turns
 from authenticator import AuthenticatorSession, Checks, Sessions, create_cryptosign, create_ticket
 
 reports.SUMMARY = logs.PERIOD = {PERIOD}
-guard.MAX_UNDERWAY = {PLACES}
+turns.MAX_UNDERWAY = {PLACES}
 """
 
 
@@ -350,15 +350,14 @@ def test_a_challenge_that_is_signed_wrongly_is_a_failure(plain: Bundle) -> None:
     key = SigningKey.generate()
     plain.wampauth("add", "often", "--realm", "devices", "--role", "device")
     plain.wampauth("key", "often", pubkey(key))
-    for _ in range(10):
+    began, challenges = time.monotonic(), 0
+    for _ in range(15):
         with RawClient(plain.url) as client:
-            challenge = client.hello("devices", "cryptosign", None, {"pubkey": pubkey(key)})
-            assert challenge[0] == CHALLENGE
-            assert client.authenticate(sign(SigningKey.generate(), challenge))[0] == ABORT
-    with RawClient(plain.url) as client:
-        assert (
-            client.hello("devices", "cryptosign", None, {"pubkey": pubkey(key)})[2] == "com.example.too_many_attempts"
-        )
+            answer = client.hello("devices", "cryptosign", None, {"pubkey": pubkey(key)})
+            if answer[0] == CHALLENGE:
+                challenges += 1
+                assert client.authenticate(sign(SigningKey.generate(), answer))[0] == ABORT
+    assert 10 <= challenges <= 11 + time.monotonic() - began
 
 
 # -- the audit

@@ -8,7 +8,6 @@ from pathlib import Path
 import click
 
 from wampauth.cli.checking import require_right
-from wampauth.supervision import Supervisor
 from wampauth.testing.node import Node, NodeError
 
 
@@ -31,15 +30,12 @@ def start(config: str | None, loglevel: str, directory: Path, command: tuple[str
     try:
         click.echo("Starting the node ...")
         require_right(directory, config)
-        with (
-            Supervisor(directory, config, lambda sentence: click.echo(sentence, err=True)) as supervisor,
-            Node(directory, config, loglevel=loglevel, environment=supervisor.environment) as node,
-        ):
+        with Node(directory, config, loglevel=loglevel) as node:
             if command:
                 sys.exit(_run(command))
             click.echo("The node is ready. Ctrl-C stops it.")
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node gets it too, and ends by itself
-            sys.exit(supervisor.watch(node))
+            sys.exit(node.wait())
     except NodeError as error:
         raise click.ClickException(str(error)) from None
 

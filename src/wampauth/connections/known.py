@@ -74,9 +74,10 @@ class Known:
     def named(self, name: str) -> Connection:
         """The connection with this peer, or, if it has none, with this session id."""
         by_name: Any = self._known if name.startswith("tcp") else self._pending
-        if name not in by_name:
-            by_name[name] = Connection(self._clock.seconds())
-        return by_name[name]  # type: ignore[no-any-return]
+        found = by_name.get(name)
+        if found is None or (found.transport is not None and not found.transport.connected):  # gone; from the same port
+            found = by_name[name] = Connection(self._clock.seconds())
+        return found  # type: ignore[no-any-return]
 
     def find(self, name: str) -> None:
         """Look for the transport of a connection that is known by its peer alone."""

@@ -19,14 +19,14 @@ from wampauth.throttle import counted_address
 
 QUESTIONS_WAITING = 2000  # for the store: as many of logins, and as many of those who watch the sessions
 ANSWERS_WAITING = 100  # parts of answers to operators
+HASHING_WAITING = 2000  # Argon2id checks: as many as the guard lets logins be under way (``turns.py``)
 HASHERS = usable_cores()  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
-HASHING_WAITING = 128  # Argon2id checks that may wait for one of these
 AT_ONCE = 500  # ids in one query
 
 
 class Principals:
     """The questions of ``Store``, ``Enrols`` and ``Scram``, and how operators reach the node. All of them
-    raise :class:`StoreError` while the store can't be used, and :class:`threads.Busy` while too many are asked; they
+    raise :class:`StoreError` while the store can't be used, and :class:`places.Busy` while too many are asked; they
     work again once that is over."""
 
     def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
@@ -178,7 +178,7 @@ class Principals:
         self._hashers = Threads(0, HASHERS, name="hashing")
         self._hashers.start()
         full = "too many chosen tickets are waiting to be checked"
-        self._hashes = FairQueue(reactor, self._hashers, HASHERS + HASHING_WAITING, full, HASHERS)
+        self._hashes = FairQueue(reactor, self._hashers, HASHING_WAITING, full, HASHERS)
         self._verifying = Verifying(self._hashes)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         return queries

@@ -16,16 +16,12 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from wampauth.places import Places
+from wampauth.places import Busy, Places, come_back
 from wampauth.store.engine import sentences
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
 LONGEST_QUERY = 4.0  # seconds after which a server gives one up
 GRACE = 1.0  # seconds at the end of the process for what is under way
-
-
-class Busy(Exception):
-    """More is waiting to be looked up, or checked, than the queue holds; or the node is about to stop."""
 
 
 class Threads(ThreadPool):
@@ -116,15 +112,17 @@ class FairQueue(Queue):
         super().__init__(reactor, threads, room, full)
         self._places, self._at_once = Places(room), at_once
         self._lines: OrderedDict[str, deque[tuple[Any, ...]]] = OrderedDict()  # whose turn is next comes first
-        self._running: dict[Deferred[Any], str] = {}  # and who has asked for it
+        self._running: dict[Deferred[Any], tuple[str, float]] = {}  # who has asked for it, and since when it runs
+        self._pace = 0.0  # seconds that a piece of work has taken of late
 
     def do_for(self, address: str, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
-        """Like :meth:`do`, in turn with the other addresses. What is given up before its turn isn't begun."""
+        """Like :meth:`do`, in turn with the other addresses. What is given up before its turn isn't begun, and fails
+        with :class:`Busy`, too."""
         if self._closed:
             return fail(Busy("the node is stopping"))
         if not self._places.take(address):
-            return fail(Busy(self._full))
-        answer: Deferred[Any] = Deferred()
+            return fail(self.no_time())
+        answer: Deferred[Any] = Deferred(self._give_up)
         self._unfinished.add(answer)
         self._lines.setdefault(address, deque()).append((answer, work, args))
         self._go_on()
@@ -144,14 +142,23 @@ class FairQueue(Queue):
                 self._unfinished.discard(answer)
                 self._places.leave(address)
                 continue
-            self._running[answer] = address
+            self._running[answer] = address, time.monotonic()
             self._threads.callInThread(self._in_thread, answer, work, args)
 
     def _is_done(self, answer: "Deferred[Any]") -> None:
-        address = self._running.pop(answer, None)
-        if address is not None:
+        if answer in self._running:
+            address, began = self._running.pop(answer)
+            self._pace += (time.monotonic() - began - self._pace) / 8
             self._places.leave(address)
             self._go_on()
+
+    def _give_up(self, answer: "Deferred[Any]") -> None:
+        if answer not in self._running:
+            answer.errback(self.no_time())
+
+    def no_time(self) -> Busy:
+        """What somebody is told who gets no turn, or not in time."""
+        return Busy(self._full, come_back(len(self._places) * self._pace / self._at_once))
 
 
 class Queries(adbapi.ConnectionPool):

@@ -94,8 +94,7 @@ class Verifying:
             if number is not None:
                 return number  # and else pay for it, too
         check = self._checks[what] = _Check(
-            lambda turn_of: self._hashes.do_for(turn_of, tickets.find_chosen, verifiers, ticket),
-            self._hashes.has_begun,
+            lambda turn_of: self._hashes.do_for(turn_of, tickets.find_chosen, verifiers, ticket), self._hashes
         )
         check.settled.addCallback(self._settled, check, what, verifiers, ticket)
         return await check.join(address)
@@ -113,14 +112,12 @@ class _Check:
     :ivar settled: fires first, with what has come out; None also if nothing has.
     """
 
-    def __init__(
-        self, ask: "Callable[[str], Deferred[Number]]", has_begun: "Callable[[Deferred[Number]], bool]"
-    ) -> None:
+    def __init__(self, ask: "Callable[[str], Deferred[Number]]", hashes: FairQueue) -> None:
         """
         :param ask: has it done in the turn of an address.
-        :param has_begun: whether what was asked for is being done.
+        :param hashes: the queue that it is done in.
         """
-        self._ask, self._has_begun = ask, has_begun
+        self._ask, self._hashes = ask, hashes
         self.settled: Deferred[Number] = Deferred()
         self._waiting: list[Deferred[Number]] = []
         self._turns: dict[str, Deferred[Number]] = {}  # by address
@@ -130,14 +127,19 @@ class _Check:
         another one."""
         mine: Deferred[Number] = Deferred(self._leave)
         self._waiting.append(mine)
-        if address not in self._turns and not any(map(self._has_begun, self._turns.values())):
+        if address not in self._turns and not self._has_begun():
             turn = self._turns[address] = self._ask(address)
             turn.addBoth(self._done, address)
         return mine
 
+    def _has_begun(self) -> bool:
+        return any(map(self._hashes.has_begun, self._turns.values()))
+
     def _leave(self, one: "Deferred[Number]") -> None:
         """Somebody has given up. If all have, nobody takes a turn for it any more."""
         self._waiting.remove(one)
+        if not self._has_begun():
+            one.errback(self._hashes.no_time())
         if not self._waiting:
             self._settle(None)
 

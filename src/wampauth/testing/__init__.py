@@ -38,11 +38,10 @@ from wampauth.testing.wamp import (
 
 if TYPE_CHECKING:
     from wampauth.testing.attempt import login
-    from wampauth.testing.contract import EnrolsContract, ScramContract, StoreContract
+    from wampauth.testing.contract import StoreContract
 
 PORTS = range(20_000, 32_000)
-CONTRACTS = ("StoreContract", "EnrolsContract", "ScramContract")
-LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
+LATER = {"StoreContract": "wampauth.testing.contract", "login": "wampauth.testing.attempt"}
 __all__ = [
     "ABORT",
     "AUTHENTICATE",
@@ -62,12 +61,10 @@ __all__ = [
     "SUBSCRIBED",
     "WELCOME",
     "YIELD",
-    "EnrolsContract",
     "Message",
     "Node",
     "NodeError",
     "RawClient",
-    "ScramContract",
     "StoreContract",
     "free_port",
     "login",
