@@ -10,7 +10,7 @@ from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import ComponentConfig, RegisterOptions, SessionDetails
+from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
@@ -181,6 +181,13 @@ def _component(authenticator: Authenticator) -> type[Any]:
                 self.log.error("the authenticator can't start: {error}", error=error)
                 self.leave()
                 raise
+
+        def onLeave(self, details: CloseDetails) -> None:
+            """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""
+            if details.reason not in worker.ORDERLY and ROUTER_WORKER in sys.argv:
+                self.log.error("the authenticator was put out of its realm ({r}); this worker ends", r=details.reason)
+                worker.end()
+            super().onLeave(details)
 
         def onUserError(self, fail: Any, msg: str) -> None:
             """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already. What is

@@ -37,11 +37,7 @@ NO_STORE = (
     "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
     "they end when their time is up, and not before"
 )
-LOST = (
-    "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); where roles ask "
-    "the authorizer, everything is denied"
-)
-ORDERLY = ("wamp.close.normal", "wamp.close.system_shutdown", "wamp.close.goodbye_and_out")
+LOST = "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); this worker ends"
 NOT_OURS = (
     "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
     "authenticators and Sessions in different processes need the same file as 'admission_key'"
@@ -133,8 +129,9 @@ class RealmSessions(ApplicationSession):
         if self._watch:
             self._watch.stop()
             self._admissions.counts.pop(self._realm, None)
-            if details.reason not in ORDERLY:
+            if details.reason not in worker.ORDERLY:
                 self.log.error(LOST, realm=self._realm, reason=details.reason)
+                worker.end()
         self._connections.unwatch(self._realm)
 
     # -- who is here

@@ -16,7 +16,7 @@ import wampauth
 # From the top down. A package stands for all that lies in it.
 FLOORS = [
     {"__main__", "cli", "probe", "init"},
-    {"check"},
+    {"check", "supervision"},
     {"testing"},
     {"authenticator", "sessions", "authorizing", "operating", "watch", "service", "fallback"},
     {"guard", "turns", "decoys", "reports", "refusals", "checks", "permissions", "admission"}

@@ -15,16 +15,27 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from examples import own_store
-from wampauth import Changes, KeyClaim, Principal, Refused, TicketClaim
+from wampauth import Changes, KeyClaim, Principal, Refused, ScramClaim, TicketClaim, scram
 from wampauth import store as stores
-from wampauth.store import Store, connect, create, moving, showing, ticket_digest, writing
+from wampauth.store import (
+    Connection,
+    Store,
+    connect,
+    create,
+    enrolling,
+    moving,
+    reading,
+    showing,
+    ticket_digest,
+    writing,
+)
 from wampauth.store.principals import Principals
-from wampauth.testing import StoreContract
+from wampauth.testing import EnrolsContract, ScramContract, StoreContract
 
 pytest_plugins = ["postgres"]
 
 
-class TestShipped(StoreContract):
+class TestShipped(StoreContract, EnrolsContract, ScramContract):
     """A store of each engine in turn."""
 
     @pytest.fixture(autouse=True)
@@ -38,10 +49,19 @@ class TestShipped(StoreContract):
     def add(self, store: Principals, *, principal: Principal, ticket: str | None, pubkey: str | None) -> str:
         with closing(connect(self.url)) as connection:
             kind, verifier = ("key", pubkey) if ticket is None else ("ticket", ticket_digest(ticket))
-            authid, realm, role, extra = principal.authid, principal.realm, principal.role, principal.extra
-            if authid not in [known["authid"] for known in showing.principals(connection)]:
-                writing.add(connection, {"authid": authid, "realm": realm, "role": role, "extra": extra})
-            return writing.add_credential(connection, authid, {"kind": kind, "verifier": verifier})
+            known(connection, principal)
+            return writing.add_credential(connection, principal.authid, {"kind": kind, "verifier": verifier})
+
+    def add_token(self, store: Principals, *, principal: Principal, token: str) -> str:
+        with closing(connect(self.url)) as connection:
+            known(connection, principal)
+            return enrolling.invite(connection, [{"authid": principal.authid}], [token], {})[0]
+
+    def set_password(self, store: Principals, *, principal: Principal, password: str) -> str:
+        with closing(connect(self.url)) as connection:
+            known(connection, principal)
+            verifier = scram.derive(password, reading.scram_salt(connection, principal.authid))
+            return writing.set_password(connection, principal.authid, verifier, {})
 
     def revoke(self, store: Principals, credential: str) -> None:
         with closing(connect(self.url)) as connection:
@@ -51,6 +71,13 @@ class TestShipped(StoreContract):
 
     def close(self, store: Principals) -> None:
         store.close()
+
+
+def known(connection: Connection, principal: Principal) -> None:
+    """Add the principal, unless it is there."""
+    if principal.authid not in [one["authid"] for one in showing.principals(connection)]:
+        names = ("authid", "realm", "role", "extra")
+        writing.add(connection, {name: getattr(principal, name) for name in names})
 
 
 class TestOwn(StoreContract):
@@ -212,6 +239,115 @@ def test_a_store_that_does_not_keep_it_is_found_out(
     store: Callable[[], Store], test: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     class Contract(TestPlain):
+        def make(self, tmp_path: Path) -> Any:
+            return store()
+
+    contract = Contract()
+    contract._node, contract._tmp_path = request.node, tmp_path
+    with pytest.raises((AssertionError, TypeError)):
+        getattr(contract, test)()
+
+
+class Enrolling(InMemory):
+    """The same, with tokens and passwords; it is what follows that doesn't keep the contract."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tokens: dict[str, Principal] = {}
+        self.passwords: dict[str, tuple[Principal, str]] = {}
+
+    def spend(self, token: str) -> Principal | None:
+        return self.tokens.pop(token, None)
+
+    def enrol(self, claim: TicketClaim, pubkey: str) -> Any:
+        who = self.tokens.get(claim.ticket)
+        if who is None or (who.authid, who.realm) != (claim.authid, claim.realm) or self.is_taken(pubkey):
+            return None
+        assert who.credential is not None
+        if who.credential in self.revoked or self.spend(claim.ticket) is None:
+            return None
+        self.known[who.credential] = who, None, pubkey
+        return who
+
+    def is_taken(self, pubkey: str) -> bool:
+        return pubkey in [key for _, _, key in self.known.values()]
+
+    def salt(self, authid: str) -> str:
+        return scram.salt_of(authid, b"this store's own")
+
+    def by_scram(self, claim: ScramClaim) -> Any:
+        salt = self.salt(claim.authid)
+        who, password = self.passwords.get(claim.authid, (None, ""))
+        if who is None or who.credential in self.revoked:
+            raise Refused("no password", decoy=scram.unknown(salt))
+        return replace(who, scram=scram.derive(password, salt))
+
+
+class TestEnrolling(TestPlain, EnrolsContract, ScramContract):
+    """All that a store may do, in memory."""
+
+    store = Enrolling
+
+    def add_token(self, store: Enrolling, *, principal: Principal, token: str) -> Any:
+        store.tokens[token] = replace(principal, credential=secrets.token_hex(8))
+        return store.tokens[token].credential
+
+    def set_password(self, store: Enrolling, *, principal: Principal, password: str) -> Any:
+        if principal.authid in store.passwords:
+            store.revoked.append(str(store.passwords[principal.authid][0].credential))
+        who = replace(principal, credential=secrets.token_hex(8))
+        store.passwords[principal.authid] = who, password
+        store.known[str(who.credential)] = who, None, None
+        return who.credential
+
+
+class Generous(Enrolling):
+    def spend(self, token: str) -> Principal | None:
+        return self.tokens.get(token)
+
+
+class Hasty(Enrolling):
+    def enrol(self, claim: TicketClaim, pubkey: str) -> Any:
+        enrolled = super().enrol(claim, pubkey)
+        self.spend(claim.ticket)
+        return enrolled
+
+
+class Careless(Enrolling):
+    def is_taken(self, pubkey: str) -> bool:
+        return False
+
+
+class Talkative(Enrolling):
+    def by_scram(self, claim: ScramClaim) -> Any:
+        return super().by_scram(claim) if claim.authid in self.passwords else None
+
+
+class Restless(Enrolling):
+    def salt(self, authid: str) -> str:
+        return scram.salt_of(authid, b"here") if authid in self.passwords else secrets.token_hex(16)
+
+
+class Changing(Enrolling):
+    def salt(self, authid: str) -> str:
+        return scram.salt_of(authid, self.passwords.get(authid, ("", ""))[1].encode())
+
+
+BAD_ONES = {
+    Generous: "test_a_token_is_spent",
+    Hasty: "test_a_refused_key_leaves_the_token_intact",
+    Careless: "test_a_refused_key_leaves_the_token_intact",
+    Talkative: "test_a_stranger_is_challenged_like_everybody",
+    Restless: "test_a_stranger_is_challenged_like_everybody",
+    Changing: "test_a_challenge_tells_nothing_of_what_happens",
+}
+
+
+@pytest.mark.parametrize(("store", "test"), BAD_ONES.items(), ids=[bad.__name__ for bad in BAD_ONES])
+def test_one_that_enrols_or_keeps_passwords_and_does_not_keep_it_is_found_out(
+    store: Callable[[], Enrolling], test: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    class Contract(TestEnrolling):
         def make(self, tmp_path: Path) -> Any:
             return store()
 

@@ -16,7 +16,7 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from wampauth import Principal, authorizing, sessions, watch
+from wampauth import Principal, authorizing, sessions, watch, worker
 from wampauth.admission import Admissions
 from wampauth.settings import Settings
 from wampauth.store import OpenStore
@@ -728,10 +728,10 @@ def test_a_component_that_was_made_to_leave_denies_everything_and_says_so(watche
     watched.component.onLeave(CloseDetails("wamp.close.killed", None))
     assert not watched.may(details)
     assert len(log) == 1
-    assert "everything is denied" in log[0]
+    assert "this worker ends" in log[0]
 
 
-@pytest.mark.parametrize("reason", sessions.ORDERLY)
+@pytest.mark.parametrize("reason", worker.ORDERLY)
 def test_an_orderly_end_is_no_error(watched: Watched, log: list[str], reason: str) -> None:
     watched.component.onLeave(CloseDetails(reason, None))
     assert not log

@@ -94,11 +94,21 @@ class Wiring:
                 yield Finding(f"{one.place}.role", f"the realm {one.realm} has no role {role}{_meant(role, known)}")
             elif one in self._ours:
                 yield from self._may_register(one, role)
+                yield from self._of_decoys(one)
 
     def _may_register(self, one: Placed, role: str) -> Iterator[Finding]:
         for procedure in one.procedures:
             if not self._may(one.realm, role, procedure, "register"):
                 yield Finding(f"{one.place}.role", f"the role {role} may not register {procedure} in {one.realm}")
+
+    def _of_decoys(self, one: Placed) -> Iterator[Finding]:
+        """Who isn't known must be challenged like everybody else; the router refuses those without a place at once."""
+        extra = one.config.get("extra")
+        guard = extra.get("guard") if isinstance(extra, dict) else None
+        decoy = guard.get("decoy") if isinstance(guard, dict) else None
+        if isinstance(decoy, list) and len(decoy) == 2 and decoy[1] not in self._realms.get(decoy[0], {}):
+            text = f"there is no role {decoy[1]} in a realm {decoy[0]}: everybody could see who isn't known"
+            yield Finding(f"{one.place}.extra.guard.decoy", text)
 
     def _may(self, realm: str, role: str, procedure: str, action: str) -> bool:
         rules = self._realms[realm].get(role, Section()).get("permissions")

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from wampauth.cli.checking import require_right
+from wampauth.supervision import Supervisor
 from wampauth.testing.node import Node, NodeError
 
 
@@ -30,12 +31,15 @@ def start(config: str | None, loglevel: str, directory: Path, command: tuple[str
     try:
         click.echo("Starting the node ...")
         require_right(directory, config)
-        with Node(directory, config, loglevel=loglevel) as node:
+        with (
+            Supervisor(directory, config, lambda sentence: click.echo(sentence, err=True)) as supervisor,
+            Node(directory, config, loglevel=loglevel, environment=supervisor.environment) as node,
+        ):
             if command:
                 sys.exit(_run(command))
             click.echo("The node is ready. Ctrl-C stops it.")
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node gets it too, and ends by itself
-            sys.exit(node.wait())
+            sys.exit(supervisor.watch(node))
     except NodeError as error:
         raise click.ClickException(str(error)) from None
 

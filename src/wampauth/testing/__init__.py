@@ -38,10 +38,11 @@ from wampauth.testing.wamp import (
 
 if TYPE_CHECKING:
     from wampauth.testing.attempt import login
-    from wampauth.testing.contract import StoreContract
+    from wampauth.testing.contract import EnrolsContract, ScramContract, StoreContract
 
 PORTS = range(20_000, 32_000)
-LATER = {"StoreContract": "wampauth.testing.contract", "login": "wampauth.testing.attempt"}
+CONTRACTS = ("StoreContract", "EnrolsContract", "ScramContract")
+LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
 __all__ = [
     "ABORT",
     "AUTHENTICATE",
@@ -61,10 +62,12 @@ __all__ = [
     "SUBSCRIBED",
     "WELCOME",
     "YIELD",
+    "EnrolsContract",
     "Message",
     "Node",
     "NodeError",
     "RawClient",
+    "ScramContract",
     "StoreContract",
     "free_port",
     "login",

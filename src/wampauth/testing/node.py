@@ -14,11 +14,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any
 
 import psutil  # type: ignore[import-untyped]
@@ -38,18 +38,25 @@ class Node:
     """A Crossbar.io node: a context manager that has it ready on entry and gone on exit."""
 
     def __init__(
-        self, directory: Path, config: str | None = None, output: IO[Any] | None = None, loglevel: str = "error"
+        self,
+        directory: Path,
+        config: str | None = None,
+        output: IO[Any] | None = None,
+        loglevel: str = "error",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """
         :param directory: the node directory, with the configuration file `config` in it.
         :param config: None: ``config.yaml`` or else ``config.json``.
         :param output: where its log goes; None: to ours.
         :param loglevel: at ``warn`` and ``info`` the router writes about each attempt, so that strangers can flood it.
+        :param environment: what its processes find there, beside ours.
         """
         self.directory = directory
         self._config = config
         self._output = output
         self._loglevel = loglevel
+        self._more = environment
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -89,6 +96,14 @@ class Node:
         assert self._process is not None
         return self._process.wait()
 
+    def ended(self, patience: float = 0.0) -> int | None:
+        """The exit code of the node, if it ends within `patience` seconds; else None."""
+        assert self._process is not None
+        try:
+            return self._process.wait(patience)
+        except subprocess.TimeoutExpired:
+            return None
+
     def __enter__(self) -> "Node":
         self.start()
         return self
@@ -109,7 +124,7 @@ class Node:
                 stdout=self._output or quiet,
                 stderr=subprocess.STDOUT if self._output else None,
                 cwd=self.directory,  # a worker looks for modules in it before all that is configured
-                env=_environment(),
+                env={**_environment(), **self._more},
                 preexec_fn=_end_with_us(),
             ).result()
         except OSError as error:

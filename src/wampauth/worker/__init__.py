@@ -15,6 +15,7 @@ WARNING = (
     "this process runs without precautions against strangers: {missing}. Start the node with `wampauth start`, or with "
     "PYTHONPATH={folder}"
 )
+ORDERLY = ("wamp.close.normal", "wamp.close.system_shutdown", "wamp.close.goodbye_and_out")  # why components leave
 _told: set[str] = set()
 
 
@@ -47,3 +48,12 @@ def _warn() -> None:
     if found and found not in _told:
         _told.add(found)
         Logger(namespace=__name__).error(WARNING, missing=found, folder=FOLDER)
+
+
+def end() -> None:
+    """End this process in order, since a part of it is gone that can't come back. The node ends with it, or is stopped
+    by ``wampauth start``, and may be started anew."""
+    from twisted.internet import reactor
+
+    if reactor.running:  # type: ignore[attr-defined]
+        reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]

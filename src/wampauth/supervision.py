@@ -1,0 +1,169 @@
+"""Is every part of a running node alive?
+
+The router looks after little: where a worker dies, it ends the node or does nothing, by its configuration, and one that
+hangs it doesn't notice. So ``wampauth start`` hears a beat of each process (``worker/beat.py``). If a part is gone that
+logins need, it stops the node and tells which, for whatever starts it again: a node that is up and useless is worse
+than one that is down. Of several authenticators one may be gone.
+"""
+
+import os
+import select
+import shutil
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+
+import psutil  # type: ignore[import-untyped]
+
+from wampauth.nodeconfig import NodeError, Section, choose, load
+from wampauth.testing.node import Node
+from wampauth.worker.beat import CONTROLLER, ENDING, PIPE
+
+LOOK = 0.2  # seconds between two looks
+SILENCE = 15.0  # seconds without a beat, after which a process is taken to hang
+MOST = 65_536  # bytes to read at a look: as many as a pipe holds
+
+
+@dataclass
+class Part:
+    """A process of the node that has told that it is alive."""
+
+    process: psutil.Process
+    heard: float  # seconds on the monotonic clock
+
+    def is_gone(self) -> bool:
+        """Whether it has ended. One that waits to be reaped has."""
+        try:
+            return not self.process.is_running() or self.process.status() == psutil.STATUS_ZOMBIE
+        except psutil.Error:
+            return True
+
+
+class Supervisor:
+    """Watches a node: a context manager, whose :attr:`environment` the node has to get."""
+
+    def __init__(self, directory: Path, config: str | None, tell: Callable[[str], None]) -> None:
+        """
+        :param directory: the node's.
+        :param config: the file's name; None: the one that Crossbar.io takes.
+        :param tell: is given sentences for the operator.
+        :raises NodeError: if the configuration can't be read.
+        """
+        self._stand_ins = _stand_ins(load(directory / choose(directory, config)))
+        self._tell = tell
+        self._parts: dict[str, Part] = {}
+        self._folder = Path(tempfile.mkdtemp(prefix="wampauth-"))  # which only we may enter
+        os.mkfifo(self._folder / "beats", 0o600)
+        self._beats = os.open(self._folder / "beats", os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
+        self._unfinished = b""  # a line
+        self._looked = time.monotonic()
+        self._ends_in_order = False
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What the processes of the node must find in their environment."""
+        return {PIPE: str(self._folder / "beats")}
+
+    def __enter__(self) -> "Supervisor":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._beats)
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def watch(self, node: Node) -> int:
+        """Wait until the node ends in order.
+
+        :returns: an exit code.
+        :raises NodeError: if a part is gone that logins need. The node may be running still: it is to be stopped.
+        """
+        _tell_the_service_manager("READY=1")
+        while (code := node.ended()) is None and not self._ends_in_order:
+            select.select([self._beats], [], [], LOOK)
+            self._look()
+        if self._ends_in_order:
+            node.wait()  # its own code doesn't tell, since workers have ended
+            return 0
+        if code:
+            raise NodeError(f"The node has ended by itself (exit code {code}).")
+        return 0
+
+    def _look(self) -> None:
+        now = time.monotonic()
+        if now - self._looked > SILENCE / 2:  # we were stopped ourselves, as by Ctrl-Z: nobody could be heard
+            for part in self._parts.values():
+                part.heard = now
+        self._looked = now
+        self._listen(now)
+        if self._ends_in_order:
+            return
+        for name, part in list(self._parts.items()):
+            if part.is_gone():
+                self._lost(name, "has ended")
+            elif now - part.heard > SILENCE:
+                self._lost(name, f"hasn't answered for {SILENCE:g} seconds")
+        _tell_the_service_manager("WATCHDOG=1")
+
+    def _listen(self, now: float) -> None:
+        with suppress(BlockingIOError):
+            *lines, self._unfinished = (self._unfinished + os.read(self._beats, MOST)).split(b"\n")
+            for line in lines:
+                self._heard(line.decode(errors="replace"), now)
+
+    def _heard(self, line: str, now: float) -> None:
+        pid, _, name = line.partition(" ")
+        if name == CONTROLLER + ENDING:
+            self._ends_in_order = True
+            return
+        known = self._parts.get(name)
+        if known and str(known.process.pid) == pid:
+            known.heard = now
+            return
+        with suppress(ValueError, psutil.Error):
+            self._parts[name] = Part(psutil.Process(int(pid)), now)
+
+    def _lost(self, name: str, how: str) -> None:
+        """Go on without a part, if there is another one for it.
+
+        :raises NodeError: if there is none.
+        """
+        with suppress(psutil.Error):
+            self._parts.pop(name).process.kill()  # one that hangs would be asked on and on, and couldn't be stopped
+        others = [
+            other
+            for other in self._stand_ins.get(name, ())
+            if other in self._parts and not self._parts[other].is_gone()
+        ]
+        if not others:
+            what = "controller" if name == CONTROLLER else f"worker {name}"
+            raise NodeError(f"The node is stopped, since its {what} {how}: start it again.")
+        self._tell(f"The worker {name} {how}: {others[0]} goes on alone. Start the node anew when it suits.")
+
+
+def _stand_ins(config: object) -> dict[str, set[str]]:
+    """For each container, those that run the same components: one of them will do."""
+    workers = config.get("workers") if isinstance(config, Section) else None
+    work: dict[str, tuple[str, ...]] = {}
+    unnamed = count(1)
+    for worker in workers if isinstance(workers, list) else ():
+        name = str(worker["id"]) if "id" in worker else f"worker{next(unnamed):03}"  # as the router names it
+        if worker.get("type") == "container":
+            work[name] = tuple(str(one.get("classname")) for one in worker.get("components") or ())
+    return {name: {other for other in work if other != name and work[other] == work[name]} for name in work}
+
+
+def _tell_the_service_manager(state: str) -> None:
+    """systemd's protocol (sd_notify(3)), where it has asked for it."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path.startswith(("/", "@")):
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager, suppress(OSError):
+        manager.sendto(state.encode(), path.replace("@", "\0", 1) if path.startswith("@") else path)
