@@ -33,6 +33,7 @@ No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LO
 import functools
 import json
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,6 +55,9 @@ WHOLE_IN_ALL = 1000  # records of counted outcomes in that time
 TOLD_APART = 1000  # outcomes and addresses that are counted apart in that time
 
 
+OBSERVERS: list[Callable[[str, dict[str, Any], bool], None]] = []  # of all records; the last is whether it is written
+
+
 class Audit:
     """Writes records. Get one from :func:`open_audit`: two writers of one file in a process would count twice."""
 
@@ -71,8 +75,13 @@ class Audit:
 
         :raises OSError: if it can't be written.
         """
-        if outcome not in COUNTED or self._tally.admits(outcome, counted_address(str(fields.get("peer")))):
-            self._write(outcome, fields)
+        try:
+            if outcome not in COUNTED or self._tally.admits(outcome, counted_address(str(fields.get("peer")))):
+                self._write(outcome, fields)
+        except OSError:
+            _tell(outcome, fields, is_written=False)
+            raise
+        _tell(outcome, fields, is_written=True)
 
     def summarise(self) -> None:
         """Write how many refusals were only counted, and begin anew. To be called once a minute.
@@ -117,6 +126,11 @@ def attempts(path: str) -> str:
     """The file beside `path` in which attempts are: ``audit.attempts.jsonl`` beside ``audit.jsonl``."""
     file = Path(path)
     return str(file.with_name(f"{file.stem}.attempts{file.suffix}"))
+
+
+def _tell(outcome: str, fields: dict[str, Any], is_written: bool) -> None:
+    for observe in OBSERVERS:
+        observe(outcome, fields, is_written)
 
 
 def line(outcome: str, fields: dict[str, Any]) -> bytes:

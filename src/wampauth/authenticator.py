@@ -20,7 +20,7 @@ from wampauth.checks import place
 from wampauth.guard import OWN_REALMS
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure, refuse_all
-from wampauth.service import Service
+from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
 
@@ -128,6 +128,7 @@ class Authenticator:
         """
         if self._service is None:
             settings, guard = self.configuration()
+            expose(guard)
             self._service = Service(reactor, self._checks, settings, guard, self.prefix, self.admissions())
         return self._service
 

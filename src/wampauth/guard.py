@@ -17,7 +17,7 @@ from twisted.internet.task import deferLater
 from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
-from wampauth import claims, connections, methods, names
+from wampauth import claims, connections, figures, methods, names
 from wampauth.admission import PASSWORD_PATIENCE, PATIENCE, Admissions
 from wampauth.answering import Question
 from wampauth.audit import Audit
@@ -78,6 +78,8 @@ class Guard:
         self._connections = connections.of(clock)
         self._trying: set[str] = set()  # connections with an attempt that is underway
         self._waiting = Places(MAX_WAITING)
+        figures.tell(self, "queue_length", lambda guard: len(guard._underway), queue="checks")
+        figures.tell(self, "queue_length", lambda guard: len(guard._waiting), queue="refusals")
 
     def wrap(self, method: str, check: AnyCheck) -> Procedure:
         """Make the procedure that the router calls, ``authenticate(realm, authid, details)``, out of `check`.

@@ -52,6 +52,9 @@ class LiveSessions:
         self._number = itertools.count()  # so that no two entries of the heap are equal
         self.unconfirmed: set[Live] = set()
 
+    def __len__(self) -> int:
+        return len(self._sessions)
+
     def get(self, session: int) -> Live | None:
         """The session with this id, if it is here."""
         return self._sessions.get(session)

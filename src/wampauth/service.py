@@ -29,6 +29,17 @@ NO_DECOY = (
 )
 
 
+def expose(guard: Settings) -> None:
+    """Let Prometheus ask this process, if the settings say so.
+
+    :raises SettingsError: if the port can't be opened.
+    """
+    if guard.metrics:
+        from wampauth.metrics import serve  # which needs prometheus_client
+
+        serve(guard.metrics)
+
+
 class Service:
     """The guarded procedures of an ``Authenticator``."""
 

@@ -17,7 +17,7 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import claims, connections, permissions, worker
+from wampauth import claims, connections, figures, permissions, worker
 from wampauth.admission import Admissions, is_marked, is_proxied
 from wampauth.answering import of as answering_of
 from wampauth.audit import open_audit
@@ -28,6 +28,7 @@ from wampauth.live import Live
 from wampauth.lookup import Lookup
 from wampauth.operating import Operating
 from wampauth.permissions import Permissions
+from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
 from wampauth.watch import Watch
@@ -104,6 +105,7 @@ class RealmSessions(ApplicationSession):
             store = open_store(settings["store"]) if "store" in settings else None
             lookup = Lookup(store, self._clock) if store else None
             self._watch = watch = Watch(lookup, self._clock, self._end, self._guard.oldest_leaves)
+            self._tell_figures(watch)
             await watch.reach()  # first: what changes from now on isn't missed
             await self.subscribe(self._joined, "wamp.session.on_join")
             await self.subscribe(self._left, "wamp.session.on_leave")
@@ -128,6 +130,7 @@ class RealmSessions(ApplicationSession):
             self._operating.stop()
         if self._watch:
             self._watch.stop()
+            figures.withdraw(self._watch)
             self._admissions.counts.pop(self._realm, None)
             if details.reason not in worker.ORDERLY:
                 self.log.error(LOST, realm=self._realm, reason=details.reason)
@@ -196,6 +199,14 @@ class RealmSessions(ApplicationSession):
         self._ending.end(live.session, reason)
 
     # -- for the record
+
+    def _tell_figures(self, watch: Watch) -> None:
+        realm = str(self._realm)
+        figures.tell(watch, "sessions", lambda watch: len(watch.live), realm=realm)
+        figures.tell(watch, "ticks_late", lambda watch: watch.punctuality.late, realm=realm)
+        if watch.has_store:
+            figures.tell(watch, "store_up", lambda watch: not watch.health.store_is_away, realm=realm)
+        expose(self._guard)
 
     def _tell_of_credentials(self, watch: Watch, principal: Principal) -> None:
         if principal.credential is not None and not watch.has_store and not self._told_of_credentials:

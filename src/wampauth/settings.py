@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
+from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -46,6 +47,7 @@ class Settings:
     plain_from: tuple[str, ...] = ()  # "loopback", "unix": where neither of these two is required
     private_files: tuple[str, ...] = ()  # files and folders that are only for their owner, beside the store
     decoy: tuple[str, ...] = ()  # a realm and a role: as whom unknown people are challenged (WAMP-SCRAM, WAMP-CRA)
+    metrics: int = 0  # a port of 127.0.0.1 at which Prometheus may ask this process; 0: none
     admission_key: str = ""  # file of 32 bytes or more, the same for authenticators and `Sessions` in other processes
 
     @classmethod
@@ -89,6 +91,8 @@ def _checked(name: str, value: Any, kind: Any) -> Any:
         raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
     if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
         raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+    if name == "metrics":
+        _require_metrics(value)
     if name == "longest_ticket" and value > MOST_FOR_A_TICKET:
         raise SettingsError(f"setting {name!r} must be at most {MOST_FOR_A_TICKET}, not {value}")
     return value
@@ -100,6 +104,13 @@ def _place(value: list[str]) -> tuple[str, ...]:
         return names.realm(realm), names.role(role)
     except ValueError as wrong:
         raise SettingsError(f"setting 'decoy' must be a realm and a role, not {json.dumps(value)}: {wrong}") from None
+
+
+def _require_metrics(port: Any) -> None:
+    if port > 65_535:
+        raise SettingsError(f"setting 'metrics' must be a port, at most 65535, not {port}")
+    if find_spec("prometheus_client") is None:
+        raise SettingsError("for the setting 'metrics', prometheus_client is needed: `pip install wampauth[metrics]`")
 
 
 def _member(name: str, value: str) -> str:

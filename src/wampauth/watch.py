@@ -9,6 +9,7 @@ from twisted.internet.task import LoopingCall
 
 from wampauth.claims import Principal
 from wampauth.endings import TOO_MANY, Endings, surplus
+from wampauth.figures import Punctuality
 from wampauth.health import Health
 from wampauth.live import Live, LiveSessions, is_still
 from wampauth.lookup import Lookup, StoreAway
@@ -23,6 +24,7 @@ class Watch:
     :ivar live: those that are here.
     :ivar health: whether all goes well; who finds a fault elsewhere tells it, too.
     :ivar endings: whom we have ended lately.
+    :ivar punctuality: whether the looks come in time.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class Watch:
         self._asking: Deferred[None] | None = None  # a question to the store that is under way
         self._newcomers: set[Live] = set()  # which wait to be looked at
         self._looking: Deferred[None] | None = None  # a look at newcomers that is under way
+        self.punctuality = Punctuality(TICK)
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
 
@@ -117,6 +120,7 @@ class Watch:
 
     def _tick(self) -> None:
         """End those whose time is up, and begin to ask the store, unless it is being asked still."""
+        self.punctuality.comes()
         try:
             self._end_what_has_run_out()
             if self._lookup is None:

@@ -20,8 +20,20 @@ FLOORS = [
     {"testing"},
     {"authenticator", "sessions", "authorizing", "operating", "watch", "service", "fallback"},
     {"guard", "turns", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
-    | {"lookup", "live", "ending", "endings", "health", "answering"},
-    {"throttle", "audit", "settings", "store", "rules", "connections", "nodeconfig", "http", "history", "acts"},
+    | {"lookup", "live", "ending", "endings", "health", "metrics", "answering"},
+    {
+        "throttle",
+        "audit",
+        "settings",
+        "store",
+        "rules",
+        "connections",
+        "nodeconfig",
+        "http",
+        "history",
+        "figures",
+        "acts",
+    },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
     | {"origins", "enrolment", "gathering"},
 ]

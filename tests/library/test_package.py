@@ -70,7 +70,7 @@ def test_what_it_says_of_itself(metadata: email.message.Message, wheel: zipfile.
     assert (metadata["Name"], metadata["Version"]) == ("wampauth", wampauth.__version__)
     assert (metadata["License-Expression"], metadata["License-File"]) == ("MIT", "LICENSE")
     assert metadata["Requires-Python"] == ">=3.11"
-    assert metadata.get_all("Provides-Extra") == ["postgresql", "http", "jwt"]
+    assert metadata.get_all("Provides-Extra") == ["postgresql", "http", "jwt", "metrics"]
     assert wheel.read(f"{INFO}/licenses/LICENSE") == (HERE / "LICENSE").read_bytes()
     assert wheel.read(f"{INFO}/entry_points.txt").decode().split() == [
         "[console_scripts]",
@@ -93,6 +93,7 @@ def test_it_asks_for_ranges(metadata: email.message.Message) -> None:
         'treq>=24; extra == "http"',
         'treq>=24; extra == "jwt"',
         'pyjwt[crypto]>=2.15; extra == "jwt"',
+        'prometheus_client>=0.21; extra == "metrics"',
     ]
 
 

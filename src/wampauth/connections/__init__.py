@@ -14,6 +14,7 @@ from typing import Any
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from wampauth import figures
 from wampauth.connections.elsewhere import Elsewhere
 from wampauth.connections.known import LINGER, Connection, Known
 from wampauth.connections.limits import Limits
@@ -54,6 +55,7 @@ class Connections:
         self._summary: Any = None
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
+        figures.tell(self, "connections_unjoined", Connections.unjoined)
 
     def configure(self, section: Any, fronts: Collection[str] = ()) -> None:
         """Take the settings from a component's ``extra``; None: it has no such section.
@@ -157,6 +159,10 @@ class Connections:
                 connection.due = self._clock.seconds() + LINGER
 
     # -- what we see
+
+    def unjoined(self) -> int:
+        """How many connections carry no session, as far as we have looked."""
+        return sum(not (known.sessions or known.is_closing) and known.transport is not None for known in self._known)
 
     @property
     def limits(self) -> Limits:

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.internet.defer import Deferred, succeed
 from twisted.python.reflect import namedModule
 
-from wampauth import scram
+from wampauth import figures, scram
 from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
 from wampauth.store import enrolling, reading, requests, tickets
 from wampauth.store.cores import usable_cores
@@ -180,6 +180,8 @@ class Principals:
         full = "too many chosen tickets are waiting to be checked"
         self._hashes = FairQueue(reactor, self._hashers, HASHING_WAITING, full, HASHERS)
         self._verifying = Verifying(self._hashes)
+        for name, queue in ("logins", self._logins), ("sessions", self._watching), ("hashing", self._hashes):
+            figures.tell(queue, "queue_length", len, queue=name)
         reactor.addSystemEventTrigger("before", "shutdown", self._shut_down)
         return queries
 

@@ -71,6 +71,9 @@ class Queue:
         self._threads.callInThread(self._in_thread, answer, work, args)
         return answer
 
+    def __len__(self) -> int:
+        return len(self._unfinished)
+
     def close(self) -> None:
         """Fail what is waiting, and what is asked from now on."""
         self._closed = True
