@@ -78,7 +78,7 @@ class Guard:
         self._connections = connections.of(clock)
         self._trying: set[str] = set()  # connections with an attempt that is underway
         self._waiting = Places(MAX_WAITING)
-        figures.tell(self, "queue_length", lambda guard: len(guard._underway), queue="checks")
+        figures.tell(self, "queue_length", lambda guard: len(guard._turns), queue="checks")
         figures.tell(self, "queue_length", lambda guard: len(guard._waiting), queue="refusals")
 
     def wrap(self, method: str, check: AnyCheck) -> Procedure:
