@@ -13,6 +13,7 @@ that a stranger could use are taken away:
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
+A client behind a proxy is told why its session was ended (``goodbye.py``).
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
 and there would be no node to stop any more.
@@ -21,6 +22,7 @@ This file is no place for what could be done elsewhere. ``wampauth.worker.missin
 """
 
 import ctypes
+import importlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -34,7 +36,10 @@ from typing import Any
 
 RECURSION_LIMIT = 1_000  # Python's own
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
-AUTH = "crossbar.router.auth"
+CHANGED = {  # modules of the router, and what changes them
+    "crossbar.router.auth": ("wampauth.worker.proofs", "take_one_a_challenge"),
+    "crossbar.worker.proxy": ("wampauth.worker.goodbye", "pass_on"),
+}
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
 
@@ -75,12 +80,12 @@ def date_access_logs() -> None:
     http.datetimeToLogString = lambda moment=None: as_text(time.time())
 
 
-def take_one_proof_a_challenge() -> None:
-    """As soon as the router's classes for that are there. A proxy has no other code of ours that could see to it."""
+def change_the_router() -> None:
+    """Each module that is to be changed as soon as it is there. A proxy has no other code of ours that could do it."""
 
     class Finder(importlib.abc.MetaPathFinder):
         def find_spec(self, name: str, path: Any, target: Any = None) -> importlib.machinery.ModuleSpec | None:
-            spec = importlib.machinery.PathFinder.find_spec(name, path) if name == AUTH else None
+            spec = importlib.machinery.PathFinder.find_spec(name, path) if name in CHANGED else None
             if spec is None or spec.loader is None:
                 return None
             load = spec.loader.exec_module
@@ -88,9 +93,8 @@ def take_one_proof_a_challenge() -> None:
             def load_and_change(module: Any) -> None:
                 load(module)
                 with suppress(ImportError):
-                    from wampauth.worker.proofs import take_one_a_challenge
-
-                    take_one_a_challenge()
+                    change, function = CHANGED[name]
+                    getattr(importlib.import_module(change), function)()
 
             spec.loader.exec_module = load_and_change  # type: ignore[method-assign]
             return spec
@@ -122,7 +126,7 @@ def tell_that_it_is_alive() -> None:
 
 run_the_next()
 end_with_the_controller()
-take_one_proof_a_challenge()
+change_the_router()
 limit_recursion()
 with suppress(ImportError):  # a process of another kind, with other packages
     offer_no_http2()
