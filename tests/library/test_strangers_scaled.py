@@ -14,6 +14,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
 from strangers import DUMP, Way, nest
+from websockets.exceptions import InvalidStatus
 
 from wampauth.testing.wamp import (
     ABORT,
@@ -23,6 +24,7 @@ from wampauth.testing.wamp import (
     HELLO,
     ROLES,
     WELCOME,
+    RawClient,
     pubkey,
     sign,
 )
@@ -168,3 +170,14 @@ def test_a_signature_lets_nobody_in_twice(scaled: Bundle, name: str, serializer:
                 came.append(wire.receive()[0])
         assert {*came} <= {GOODBYE, ABORT}
     honest(scaled)
+
+
+def test_a_proxy_tells_of_foreign_origins(scaled: Bundle) -> None:
+    before = len(scaled.log)
+    for _ in range(60):
+        with pytest.raises(InvalidStatus, match="400"):
+            RawClient(scaled.url, additional_headers={"Origin": "http://elsewhere.example"})
+    honest(scaled)
+    told = [line for line in scaled.log[before:].splitlines() if "http://elsewhere.example" in line]
+    assert 1 <= len(told) <= 2 * 20  # in each proxy so many a minute
+    assert "allowed_origins" in told[0]
