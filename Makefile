@@ -8,10 +8,9 @@ PROBE := --realm realm1 --authid client1 --ticket-env MYTICKET --topic com.examp
 	--key .keys/client01.key --key-authid client01@example.com --key-realm devices
 # Only what is pinned is fetched, and what comes as source builds with what is already there.
 INSTALL := python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
-TEST := pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
-.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test test-all readme interop bench bench-quick bench-plots fuzz lint clean
+.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test test-all readme interop bench bench-quick bench-plots fuzz soak-attack lint clean
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/; s/%/N/' | expand -t 20
 crossbar: $(STORE) ## start the node, until Ctrl-C
@@ -49,10 +48,10 @@ postgresql: .venv/run ## install what a store in PostgreSQL needs
 	@$(INSTALL) --require-hashes -r requirements/postgresql.txt
 certs: $(CERTS) ## make a development CA and a certificate for localhost
 keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
-test: .venv/dev $(STORE) lint ## run the tests, but for those that take long
-	@$(TEST) -m "not slow"
-test-all: .venv/dev $(STORE) lint ## run all the tests
-	@$(TEST)
+test: ## run the tests, but for those that take long
+test-all: ## run all the tests
+test test-all: .venv/dev $(STORE) lint
+	@pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(filter test,$@),-m "not slow")
 interop: examples/interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/library/test_interop.py tests/library/test_example_javascript.py
 bench: .venv/dev ## measure what it is like when 2,000 come back, in some twenty minutes
@@ -63,6 +62,8 @@ bench-plots: .venv/dev ## draw the plots of tools/bench/results.json
 	@python tools/bench/plots.py
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
 	@HYPOTHESIS_PROFILE=fuzz pytest tests/library/test_fuzz.py
+soak-attack: .venv/dev ## attack a hardened node in all ways, for ten minutes or SECONDS=...
+	@python tools/soak/soak.py --seconds $(or $(SECONDS),600)
 readme: .venv/dev $(STORE) ## rewrite the transcripts in README.md from what comes out today
 	@python tests/library/readme.py
 lint: .venv/dev ## check style and types
@@ -71,7 +72,6 @@ clean: ## remove what the other targets made
 	rm -rf .venv build src/*.egg-info .*_cache .hypothesis .keys/*.key .keys/*.pub tools/bench/latest.json $(addprefix examples/,interop/.venv interop/node_modules javascript/node_modules)
 	find .crossbar $(wildcard stages/*/.crossbar examples/*/.crossbar) -mindepth 1 -maxdepth 1 ! -name config.json ! -name '*.yaml' -exec rm -rf {} +
 	find . -name __pycache__ -prune -exec rm -rf {} +
-
 $(STORE): | .venv/run .keys/client01.key .keys/client01-bad.key
 	@tools/demo.sh $@
 .keys/%.key: | .venv/run

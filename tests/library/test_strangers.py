@@ -19,7 +19,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import DUMP, STEPS, Way, Wire, crowd, many_files, nest, ways
+from strangers import DUMP, HELLO1, STEPS, Way, Wire, crowd, many_files, nest, ways
 
 from wampauth import worker
 from wampauth.testing import Node
@@ -45,7 +45,6 @@ GRACE = 10.0  # seconds in which a connection must have joined
 IN_ALL = 500
 ATTEMPTS = 5  # on one connection
 SLACK = 5.0  # seconds that a busy machine may take on top
-HELLO1 = [HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}]
 
 
 @pytest.fixture(scope="module")

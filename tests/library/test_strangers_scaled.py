@@ -13,7 +13,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import DUMP, Way, nest
+from strangers import DUMP, HELLO1, Way, nest
 from websockets.exceptions import InvalidStatus
 
 from wampauth.testing.wamp import (
@@ -32,7 +32,6 @@ from wampauth.testing.wamp import (
 ATTEMPTS = 5  # on one connection, at each of the two authenticators
 WITHIN = 5.0  # seconds in which an honest client is in
 ROUNDS = 40  # of each kind of nonsense
-HELLO1: list[Any] = [HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}]
 
 
 @pytest.fixture(scope="module")

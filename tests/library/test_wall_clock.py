@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+import wall_clock
 from conftest import WRONG, Bundle, MakeBundle
 from nacl.signing import SigningKey
 from strangers import ways
@@ -33,17 +34,6 @@ PATIENCE = 15.0  # seconds
 GRACE = 10.0  # seconds in which a connection must have joined
 SLACK = 5.0  # seconds that a busy machine may take on top
 
-# Runs in each process of the node, after the library's own. `time.time` is what Python code asks; the file is read anew
-# each time, since all processes have to be set at one moment.
-SET = """
-import time
-from pathlib import Path
-
-_true, _file = time.time, Path(__file__).with_name("off-by")
-time.time = lambda: _true() + float(_file.read_text())
-time.time_ns = lambda: int(time.time() * 1e9)
-"""
-
 
 @dataclass
 class Clocked:
@@ -54,9 +44,7 @@ class Clocked:
     stack: ExitStack = field(default_factory=ExitStack)
 
     def set_clock(self, off_by: float) -> None:
-        new = self.bundle.directory / "off-by.new"
-        new.write_text(str(off_by))
-        new.rename(self.bundle.directory / "off-by")  # at one moment
+        wall_clock.be_off_by(self.bundle.directory, off_by)
 
     def client(self, address: str = "127.0.0.1") -> RawClient:
         return self.stack.enter_context(
@@ -81,10 +69,7 @@ class Clocked:
 def running(make_bundle: MakeBundle) -> Iterator[Bundle]:
     bundle = make_bundle("hardened.yaml", start=False, require_channel_binding=False)
     (bundle.directory / "sockets").mkdir(mode=0o700)
-    (bundle.directory / "sitecustomize.py").write_text(SET)
-    (bundle.directory / "off-by").write_text("0")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(bundle.directory), prepend=":")
+    with wall_clock.settable(bundle.directory):
         node = bundle.start()
     yield bundle
     node.stop()

@@ -13,11 +13,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cbor2
 import msgpack  # type: ignore[import-untyped]
-from conftest import Bundle
 
 from wampauth.testing.wamp import HELLO, ROLES
 
@@ -31,6 +30,7 @@ LOAD: dict[str, Callable[[bytes], Any]] = {"json": json.loads, "msgpack": msgpac
 TEXT, BINARY, CLOSE, PING, PONG = 1, 2, 8, 9, 10
 PATIENCE = 15.0  # seconds
 NEST = 60_000  # what is opened, and never closed
+HELLO1: list[Any] = [HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}]
 UPGRADE = (
     "GET {way.path} HTTP/1.1\r\nHost: localhost:{way.port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n"
@@ -148,9 +148,10 @@ class Wire:
         if not self.way.websocket:
             return length.to_bytes(4) + payload
         first = 0x80 | (TEXT if self.way.serializer == "json" else BINARY)
-        size = bytes((0x80 | length,)) if length < 126 else bytes((0xFE,)) + length.to_bytes(2)
-        if length > 0xFFFF:
-            size = bytes((0xFF,)) + length.to_bytes(8)
+        if length < 126:
+            size = bytes((0x80 | length,))
+        else:
+            size = bytes((0xFE,)) + length.to_bytes(2) if length <= 0xFFFF else bytes((0xFF,)) + length.to_bytes(8)
         return bytes((first,)) + size + bytes(4) + payload  # masked with zeros
 
     def _read(self) -> None:
@@ -186,7 +187,7 @@ def at_websocket(way: Way, source: str) -> socket.socket:
 def at_challenge(way: Way, source: str) -> socket.socket:
     """Say HELLO, hear CHALLENGE, and say no more."""
     wire = way.open(source)
-    wire.send([HELLO, "realm1", {"roles": ROLES, "authmethods": ["ticket"], "authid": "client1"}])
+    wire.send(HELLO1)
     wire.receive()
     return wire.socket
 
@@ -285,14 +286,27 @@ def many_files() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def ways(bundle: Bundle, serializer: str = "json") -> dict[str, Way]:
+class Reachable(Protocol):
+    """A node with the transports of ``hardened.yaml``."""
+
+    @property
+    def directory(self) -> Path: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def tls_port(self) -> int: ...
+    @property
+    def ca(self) -> Path: ...
+
+
+def ways(node: Reachable, serializer: str = "json") -> dict[str, Way]:
     """All ways into the hardened node; the plain one has the first."""
     return {
         way.name: way
         for way in (
-            Way("ws", ("127.0.0.1", bundle.port), serializer=serializer),
-            Way("wss", ("127.0.0.1", bundle.tls_port), bundle.ca, serializer=serializer),
-            Way("unix", bundle.directory / "sockets" / "local.sock", websocket=False, serializer=serializer),
+            Way("ws", ("127.0.0.1", node.port), serializer=serializer),
+            Way("wss", ("127.0.0.1", node.tls_port), node.ca, serializer=serializer),
+            Way("unix", node.directory / "sockets" / "local.sock", websocket=False, serializer=serializer),
         )
     }
 

@@ -1,6 +1,6 @@
 """A client that doesn't hear GOODBYE: it goes on calling until it is let no more, and says what it gets.
 
-MYTICKET="..." python tests/library/mallory.py AUTHID URL CA
+MYTICKET="..." python examples/mallory.py AUTHID URL CA
 """
 
 import os
