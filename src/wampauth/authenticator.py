@@ -192,8 +192,10 @@ def _component(authenticator: Authenticator) -> type[Any]:
 
         def onUserError(self, fail: Any, msg: str) -> None:
             """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already. What is
-            no refusal is a mistake of ours. Its text may quote what the client has sent, so only its place is told."""
-            if not isinstance(fail.value, ApplicationError):
-                self.log.error("the guard has failed: {fault}", fault=place(fail.value))
+            no refusal is a mistake, ours or of what the checks do with their session. Its text may quote what a client
+            has sent, so only its place is told."""
+            error = fail.value
+            if not (isinstance(error, ApplicationError) and error.error.startswith(authenticator.prefix)):
+                self.log.error("the guard has failed: {fault}", fault=place(error))
 
     return AuthenticatorSession

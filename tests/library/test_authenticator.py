@@ -427,6 +427,10 @@ def test_no_secret_shows_in_a_claim() -> None:
     ("error", "told"),
     [
         (ApplicationError("org.acme.invalid_ticket", "no"), []),
+        (
+            ApplicationError("wamp.error.no_such_procedure", "open-sesame"),
+            ["the guard has failed: ApplicationError (test"],
+        ),
         (ValueError("open-sesame"), ["the guard has failed: ValueError (test_authenticator.py:"]),
     ],
 )
