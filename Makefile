@@ -51,7 +51,7 @@ keys: .keys/client01.key .keys/client01-bad.key ## make the demo's keys
 test: ## run the tests, but for those that take long
 test-all: ## run all the tests
 test test-all: .venv/dev $(STORE) lint
-	@pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(if $(filter test,$@),-m "not slow")
+	@pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder$(if $(filter test,$@), -m "not slow")
 interop: examples/interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/library/test_interop.py tests/library/test_example_javascript.py
 bench: .venv/dev ## measure what it is like when 2,000 come back, in some twenty minutes
