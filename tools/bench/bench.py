@@ -13,7 +13,7 @@ class Effort:
     """How much is measured."""
 
     crowds: tuple[int, ...] = (2_000, 1_000, 200)  # clients that come back at once; the largest first
-    storms: int = 3  # turns
+    storms: int = 1  # turns
     floods: int = 3
     restarts: int = 1
     rates: tuple[int, ...] = (20, 100, 200)  # logins a second
@@ -28,6 +28,8 @@ class Effort:
     revocations: int = 100
     scaled_turns: int = 12
     scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
+    watched: int = 100_000  # live sessions
+    ticks: int = 50
 
 
 QUICK = Effort(
@@ -45,6 +47,8 @@ QUICK = Effort(
     revocations=2,
     scaled_turns=1,
     scaled_logins=100,
+    watched=10_000,
+    ticks=10,
 )
 
 

@@ -27,8 +27,9 @@ from nodes import BenchNode, Kind  # noqa: E402
 from report import keep  # noqa: E402
 from storms import STORMS  # noqa: E402
 from tables import COSTS  # noqa: E402
+from ticks import ticks  # noqa: E402
 
-TABLES = STORMS + COSTS
+TABLES = (*STORMS, *COSTS, ticks)
 
 
 def progress(text: str) -> None:

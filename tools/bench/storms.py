@@ -44,7 +44,7 @@ class Storms:
     median: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # and until half of them were
     cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # milliseconds a login
     refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # attempts
-    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # connections
+    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # connections, without an answer
     out: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # clients that never got in
     memory: dict[str, float] = field(default_factory=dict)  # KiB a session
     load_busy: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -75,7 +75,11 @@ class Storms:
         load.do("leave", name=name)
         wait_until_gone(node, before)
 
-    def cells(self, name: str, memory: bool) -> dict[str, Cell]:
+    def in_vain(self, name: str) -> int:
+        """Attempts that came to nothing, though nothing was wrong with them."""
+        return self.refused[name] + self.lost[name] + self.out[name]
+
+    def cells(self, name: str, memory: bool = False) -> dict[str, Cell]:
         """What is shown of a subject."""
         return {
             "last in s": Spread.of(self.last[name]),
@@ -113,11 +117,13 @@ def storms(bench: Bench) -> Table:
     table.notes += bench.absent
     results = Storms()
     largest = max(bench.effort.crowds)
+    first: set[str] = set()
     remembered = iter(ours.credentials["chosen"])
     for number, count in enumerate(bench.effort.crowds):
         subjects = of_size(ours, smallest, nats, count, bench.effort.crowds)
         if number == 0:
             warm_up(bench, *(subject for name, subject in subjects.items() if "chosen" not in name))
+            first = first_of_each(subjects)  # later, a node has the memory already
         for turn in range(bench.effort.storms):
             chosen = next(remembered)
             for name, subject in subjects.items():
@@ -126,7 +132,7 @@ def storms(bench: Bench) -> Table:
                     subject.credentials = [chosen] * count
                 results.run(bench.load, name, subject)
         for name in subjects:
-            table.rows[name] = results.cells(name, memory=number == 0 and "one address" in name)
+            table.rows[name] = results.cells(name, memory=name in first)
     table.bars = bars(results, largest)
     table.unplotted = [name for name in table.rows if not name.startswith(f"{largest:,}")]
     table.notes.append(
@@ -139,6 +145,14 @@ def storms(bench: Bench) -> Table:
 
 
 BUSY = 0.9  # of a core, that the load generator may use without being the bottleneck
+
+
+def first_of_each(subjects: dict[str, Subject]) -> set[str]:
+    """The names of those that come first to a node of their own."""
+    found: dict[Any, str] = {}
+    for name, subject in subjects.items():
+        found.setdefault(subject.node, name)
+    return set(found.values())
 
 
 def of_size(ours: BenchNode, smallest: BenchNode, nats: Any, count: int, sizes: tuple[int, ...]) -> dict[str, Subject]:
@@ -168,7 +182,7 @@ def bars(results: Storms, count: int) -> list[Bar]:
     ways = {"tickets": f"{count:,} tickets", "keys": f"{count:,} keys"}
     for method, start in ways.items():
         name = f"{start}, one address, our dynamic"
-        found.append(Bar(f"honest attempts refused, {name}", results.refused[name] + results.out[name], 0, ""))
+        found.append(Bar(f"honest attempts refused or cut off, {name}", results.in_vain(name), 0, ""))
         ratio = Spread.of_ratios(results.last[name], results.last[f"{start}, one address, smallest"]).median
         found.append(Bar(f"last one in, {method}, one address, against the smallest", ratio, 1.25))
     shared, made = (
@@ -218,11 +232,11 @@ def flood(bench: Bench) -> Table:
             results.run(bench.load, flooded.format(method), subject, guess)
     for method in kinds:
         calm, other = quiet.format(method), flooded.format(method)
-        table.rows[calm], table.rows[other] = results.cells(calm, False), results.cells(other, False)
+        table.rows[calm], table.rows[other] = results.cells(calm), results.cells(other)
         ratio = Spread.of_ratios(results.last[other], results.last[calm]).median
         table.bars.append(Bar(f"last one in, {method}, with and without a flood of guesses", ratio, 1.5))
-        refused = results.refused[other] + results.out[other]
-        table.bars.append(Bar(f"honest attempts refused, {method}, in a flood of guesses", refused, 0, ""))
+        promise = f"honest attempts refused or cut off, {method}, in a flood of guesses"
+        table.bars.append(Bar(promise, results.in_vain(other), 0, ""))
     table.notes = ["The last guesses: " + ", ".join(f"{how} {number}" for how, number in sorted(outcome.items())) + "."]
     return table
 

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from nacl.signing import SigningKey
@@ -61,8 +62,9 @@ class Wire(asyncio.Protocol):
             head, end, rest = self._buffer.partition(b"\r\n\r\n")
             if not end:
                 return
-            if b" 101 " not in head:
-                raise LoadError(f"no WebSocket there: {head[:200]!r}")
+            if b" 101 " not in head:  # a node that is only half up says 404
+                self._transport.abort()
+                return
             self._upgraded, self._buffer = True, rest
             self._wake()
         for opcode, payload in self._frames():
@@ -182,9 +184,9 @@ class Wire(asyncio.Protocol):
 
     def drop(self) -> None:
         """End the connection at once, and leave no port behind that would have to wait before it is used again."""
-        self._transport.get_extra_info("socket").setsockopt(
-            socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
-        )
+        with suppress(OSError):  # it has ended by itself
+            linger = struct.pack("ii", 1, 0)
+            self._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self._transport.abort()
 
 
