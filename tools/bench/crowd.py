@@ -11,7 +11,8 @@ from typing import Any, Protocol
 from nats_wire import NatsWire
 from wire import Closed, Credential, LoadError, Transport, Wire
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 8.0  # seconds from a lost connection to the next one, with jitter, doubled each time
+SPREAD = 2.0  # seconds within which they come back, in any case: all as examples/reconnect.py does
+FIRST_PAUSE, GROWTH, LONGEST_PAUSE = 1.0, 1.5, 30.0  # seconds more, from the second time in vain on
 TOLD = re.compile(r"in (\d+) seconds?")
 COME_BACK = ("too_many_attempts", "unavailable")  # any other no is for good
 
@@ -43,10 +44,10 @@ class Client:
 
         :raises LoadError: if it is refused for good.
         """
-        pause = FIRST_PAUSE
+        pause = 0.0
         while True:
             wire: AnyWire | None = None
-            told = None
+            told = 0.0
             try:
                 wire = await self._open(*self._where)
                 assert wire
@@ -59,17 +60,17 @@ class Client:
             finally:
                 if wire and not self.wire:
                     wire.drop()
-            await asyncio.sleep((pause if told is None else told) + random.random() * pause)
-            pause = min(LONGEST_PAUSE, 2 * pause)
+            await asyncio.sleep(told + pause + random.random() * SPREAD)
+            pause = min(LONGEST_PAUSE, GROWTH * pause) or FIRST_PAUSE
 
-    def _understand(self, uri: str, text: str) -> float | None:
+    def _understand(self, uri: str, text: str) -> float:
         """The seconds for which it is told to wait, if it is told so."""
         name = uri.rpartition(".")[2]
         self.refused[name] += 1
         if name not in COME_BACK:
             raise LoadError(f"refused for good: {uri}: {text}")
         found = TOLD.search(text)
-        return float(found[1]) if found else None
+        return float(found[1]) if found else 0.0
 
     def leave(self) -> None:
         """End the connection, if there is one."""
@@ -98,7 +99,7 @@ class Crowd:
         async def come_back(client: Client) -> None:
             await client.wire.closed
             client.wire = None
-            await asyncio.sleep(random.random() * FIRST_PAUSE)
+            await asyncio.sleep(random.random() * SPREAD)
             await client.come_in()
 
         for client in self.clients:

@@ -136,6 +136,7 @@ def load(file: Path) -> tuple[dict[str, Any], list[Table]]:
 
 def keep(file: Path, tables: Sequence[Table], quick: bool) -> None:
     """Write all of it, and what it was measured on, as JSON."""
+    tables = sorted(tables, key=lambda table: int(table.title.partition(".")[0]))
     file.write_text(
         json.dumps({**circumstances(quick), "tables": [asdict(table) for table in tables]}, indent=1) + "\n"
     )

@@ -24,7 +24,8 @@ import callout  # noqa: E402
 from bench import QUICK, Bench, Effort  # noqa: E402
 from load import Load  # noqa: E402
 from nodes import BenchNode, Kind  # noqa: E402
-from report import keep  # noqa: E402
+from report import Table, keep  # noqa: E402
+from report import load as read  # noqa: E402
 from storms import STORMS  # noqa: E402
 from tables import COSTS  # noqa: E402
 from ticks import ticks  # noqa: E402
@@ -45,6 +46,11 @@ def start(kind: Kind) -> BenchNode:
     node = BenchNode(kind)
     node.start()
     return node
+
+
+def others(file: Path, only: tuple[str, ...]) -> list[Table]:
+    """With --only, the other tables that the file has stay in it."""
+    return [table for table in read(file)[1] if table.key not in only] if only and file.exists() else []
 
 
 @click.command()
@@ -94,7 +100,7 @@ def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
             progress("")
             table.show()
             done.append(table)
-    keep(file, done, quick)
+    keep(file, [*done, *others(file, only)], quick)
     click.echo(f"\nKept in {file}.")
     if missed := [bar for table in done for bar in table.bars if not bar.is_held]:
         click.echo(f"\n{len(missed)} of {sum(len(table.bars) for table in done)} bars missed.")
