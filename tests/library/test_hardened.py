@@ -523,7 +523,7 @@ def test_every_transport_of_the_hardened_node_has_limits() -> None:
     """What isn't shown above at each transport of the node by itself stands at least in its configuration."""
     (worker,) = read_config(HERE / ".crossbar" / "hardened.yaml")["workers"]
     for transport in worker["transports"]:
-        assert transport["max_connections"] <= 1000
+        assert transport["max_connections"] <= 12000
         for service in transport.get("paths", {}).values():
             assert service["type"] in ("json", "websocket")  # no nodeinfo, no static files, no uploads
         if transport["type"] == "rawsocket":

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from wampauth import nodeconfig
-from wampauth.check import trial, wiring
+from wampauth.check import files, trial, wiring
 from wampauth.check.finding import Finding
 
 __all__ = ["Finding", "check"]
@@ -37,7 +37,7 @@ def check(directory: Path, config: str | None = None) -> list[Finding]:
         for number, report in enumerate(reports)
         for finding in report.findings
     ]
-    return [*doubled, *found, *wiring.Wiring(workers, reports).findings()]
+    return [*doubled, *found, *wiring.Wiring(workers, reports).findings(), *files.findings(workers)]
 
 
 def _doubled(config: nodeconfig.Section) -> list[Finding]:

@@ -10,6 +10,7 @@ import click
 from wampauth.cli.checking import require_right
 from wampauth.supervision import Supervisor
 from wampauth.testing.node import Node, NodeError
+from wampauth.worker.files import raise_limit
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
@@ -28,6 +29,7 @@ from wampauth.testing.node import Node, NodeError
 def start(config: str | None, loglevel: str, directory: Path, command: tuple[str, ...]) -> None:
     """Run the node: until Ctrl-C, or for as long as COMMAND takes, and exit as that does."""
     _end_in_order()
+    raise_limit()
     try:
         click.echo("Starting the node ...")
         require_right(directory, config)

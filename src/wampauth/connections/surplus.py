@@ -12,9 +12,9 @@ from typing import Any
 
 from wampauth.connections.known import Connection
 from wampauth.connections.limits import Limits
+from wampauth.worker import files
 
 NEARLY = 0.9  # of `max_connections`: from there on, strangers may have half of the places that sessions leave
-SPARE_FILES = 100  # that a process has open beside its connections
 
 
 def surplus(known: Collection[Connection], limits: Limits, fronts: Collection[str], now: float) -> set[Connection]:
@@ -50,9 +50,9 @@ def _crowded(known: Collection[Connection]) -> list[tuple[Any, int]]:
     ports = {_port(one) for one in known} - {None}
     found = [(port, port.max_connections) for port in ports]
     crowded = [(port, most) for port, most in found if len(port.protocols) >= most * NEARLY]
-    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if files != resource.RLIM_INFINITY and len(known) >= (files - SPARE_FILES) * NEARLY:
-        crowded.append((None, files - SPARE_FILES))
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if most != resource.RLIM_INFINITY and len(known) >= (most - files.SPARE) * NEARLY:
+        crowded.append((None, most - files.SPARE))
     return crowded
 
 
