@@ -16,9 +16,10 @@ from wampauth.claims import (
     ScramClaim,
     ScramVerifier,
     TicketClaim,
+    TlsClaim,
 )
 from wampauth.settings import SettingsError
-from wampauth.store import Changes, Enrols, OpenStore, Scram, Store, open_store
+from wampauth.store import Certificates, Changes, Enrols, OpenStore, Scram, Store, open_store
 from wampauth.store.engine import StoreError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ __version__ = "2.0.0"
 __all__ = [
     "Answer",
     "Authenticator",
+    "Certificates",
     "Changes",
     "Check",
     "CraClaim",
@@ -44,6 +46,7 @@ __all__ = [
     "Store",
     "StoreError",
     "TicketClaim",
+    "TlsClaim",
     "open_store",
 ]
 

@@ -26,6 +26,10 @@ from wampauth.settings import Settings, SettingsError, split
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
+NO_FUNCTION = (
+    'the router has no transports of type "function" for the method {}: write "type": "dynamic" there, '
+    "and name the procedure that the component registers"
+)
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
 
 
@@ -64,8 +68,11 @@ class Authenticator:
         """Make the factory that a transport of type ``function`` names under ``create``.
 
         :param method: ``ticket`` or ``cryptosign``.
+        :raises SettingsError: for ``tls``: the router has no such transports for it.
         :raises ValueError: for another method.
         """
+        if method in METHODS and not METHODS[method].is_function:
+            raise SettingsError(NO_FUNCTION.format(method))
         functions = [name for name, known in METHODS.items() if known.is_function]
         if method not in functions:
             raise ValueError(f"{method!r} can't be a function: use one of {', '.join(functions)}")

@@ -17,7 +17,17 @@ from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
-from wampauth.claims import Claim, CraClaim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
+from wampauth.claims import (
+    Claim,
+    CraClaim,
+    KeyClaim,
+    Principal,
+    Refused,
+    ScramClaim,
+    ScramVerifier,
+    TicketClaim,
+    TlsClaim,
+)
 from wampauth.enrolment import shown_key
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
@@ -81,7 +91,7 @@ def complete(claim: Claim, answer: Any) -> Principal:
             names.extra(dict(answer.extra) if isinstance(answer.extra, Mapping) else None),
             _pubkey(claim, answer.pubkey),
             _credential(answer.credential),
-            _moment(answer.expires),
+            _ends(claim, _moment(answer.expires)),
             _scram(claim, answer.scram),
             _secret(claim, answer.secret),
             names.max_sessions(answer.max_sessions),
@@ -211,6 +221,12 @@ def _moment(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
         raise TypeError("expires isn't a number of seconds since 1970")
     return float(value)
+
+
+def _ends(claim: Claim, answered: float | None) -> float | None:
+    """A session ends with the certificate that it was let in on, if it doesn't end before."""
+    certain = claim.not_after if isinstance(claim, TlsClaim) else None
+    return min((moment for moment in (certain, answered) if moment is not None), default=None)
 
 
 def _refused(reason: str, principal: Principal) -> Refused:

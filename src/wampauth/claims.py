@@ -92,7 +92,31 @@ class CraClaim:
     origin: Origin | None = None
 
 
-Claim = TicketClaim | KeyClaim | ScramClaim | CraClaim
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TlsClaim:
+    """A TLS client certificate. The handshake has proven that the client holds its private key, and that one of the
+    transport's authorities has signed it; whose it is, it hasn't.
+
+    :ivar fingerprint: SHA-256 of the certificate, in 64 hexadecimal digits. Know it by this: the rest is what the
+        authority says, for whomever else it signs.
+    :ivar subject: OpenSSL's short names in lower case, such as ``{"cn": "pump-7"}``.
+    :ivar names: alternative names, as OpenSSL writes them, such as ``DNS:pump-7.example.com``.
+    :ivar not_before: seconds since 1970; so with ``not_after``, at which the session ends at the latest. The router
+        always says both.
+    """
+
+    fingerprint: str
+    subject: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+    not_before: float | None = None
+    not_after: float | None = None
+    authid: str | None = None  # None: whoever's certificate it is
+    realm: str | None = None
+    authextra: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    origin: Origin | None = None
+
+
+Claim = TicketClaim | KeyClaim | ScramClaim | CraClaim | TlsClaim
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,7 +193,7 @@ class Refused(Exception):
 
 
 Answer = Principal | None | Awaitable[Principal | None]
-SomeClaim = TypeVar("SomeClaim", TicketClaim, KeyClaim, ScramClaim, CraClaim, contravariant=True)
+SomeClaim = TypeVar("SomeClaim", TicketClaim, KeyClaim, ScramClaim, CraClaim, TlsClaim, contravariant=True)
 
 
 class Check(Protocol[SomeClaim]):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
-from wampauth import names
+from wampauth import certificates, names
 from wampauth.claims import (
     CHANNEL_BINDINGS,
     MAX_EXTRA,
@@ -16,6 +16,7 @@ from wampauth.claims import (
     Principal,
     ScramClaim,
     TicketClaim,
+    TlsClaim,
 )
 
 
@@ -96,6 +97,10 @@ def _cra(said: Said) -> CraClaim:
     return CraClaim(authid=names.authid(said.authid), **said.common)
 
 
+def _tls(said: Said) -> TlsClaim:
+    return TlsClaim(**certificates.shown(said.details.get("transport")), authid=said.named(), **said.common)
+
+
 def _told_scram(principal: Principal) -> dict[str, Any]:
     scram = principal.scram
     assert scram is not None  # see `complete`
@@ -134,6 +139,15 @@ METHODS = {
         error="wrong_password",
         text="could not authenticate session - wrong password for principal {0.authid}",
         has_decoys=True,
+    ),
+    "tls": Method(
+        claim=TlsClaim,
+        read=_tls,
+        subject=attrgetter("fingerprint"),
+        error="no_such_user",
+        text="no principal with matching certificate {0.fingerprint}",
+        is_proven=True,
+        is_function=False,
     ),
 }
 

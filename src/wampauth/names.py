@@ -211,6 +211,14 @@ def sha256(value: Any) -> str:
     return value.lower()
 
 
+def fingerprint(value: Any) -> str:
+    """The SHA-256 of a certificate, with or without colons. Returned as 64 hexadecimal digits in lower case."""
+    bare = value.replace(":", "") if isinstance(value, str) else ""
+    if not PUBKEY.fullmatch(bare):
+        raise Malformed("the fingerprint of a certificate is its SHA-256, 64 hexadecimal digits")
+    return bare.lower()
+
+
 def argon2id(value: Any) -> str:
     """What is stored of a ticket that a person chose: Argon2id in the usual text form, at a price we can pay."""
     found = ARGON2ID.fullmatch(value) if isinstance(value, str) else None

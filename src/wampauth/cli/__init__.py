@@ -31,6 +31,7 @@ COMMANDS = (
     principals.remove,
     credentials.ticket,
     credentials.key,
+    credentials.cert,
     credentials.password,
     enrolling.enrol,
     credentials.keygen,

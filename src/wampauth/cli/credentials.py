@@ -8,14 +8,19 @@ import os
 import secrets
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
-from wampauth import keys, names, scram
+from wampauth import certificates, keys, names, scram
 from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
+from wampauth.store.moments import iso
+from wampauth.store.moments import seconds as seconds_of
+
+SHOWN = {"key": "key is a public key", "cert": "certificate is a file with one"}
 
 FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't rotated
 
@@ -48,6 +53,20 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
     identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})
     acted("key", authid, credential=identifier, change=_described({"key": verifier, **given}))
     click.echo(f"{authid} has the key {identifier}.", err=True)
+
+
+@click.command()
+@click.argument("authid")
+@click.argument("file", type=click.Path(path_type=Path))
+@with_terms
+@on_store()
+def cert(store: Connection, authid: str, file: Path, **options: str | None) -> None:
+    """Register a TLS client certificate for AUTHID, in PEM or DER. It counts until it runs out, or --expires."""
+    credential = of_certificate(file, terms(store, **options))
+    identifier = writing.add_credential(store, authid, credential)
+    told = {"fingerprint": credential["verifier"], "expires": credential["expires"]}
+    acted("cert", authid, credential=identifier, change=_described(told))
+    click.echo(f"{authid} has the certificate {identifier}.", err=True)
 
 
 @click.command()
@@ -95,27 +114,30 @@ def rotate(
     from_env: str | None,
     **options: str | None,
 ) -> None:
-    """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY."""
+    """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY, a
+    certificate's is in FILE."""
     if not SPAN.fullmatch(overlap):
         raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
     old = showing.credential(store, authid, credential)
     kind = old["kind"]
     if kind in FOLLOWED_BY:
         raise showing.Refused(f"{credential} is a {kind}: `wampauth {FOLLOWED_BY[kind]} {authid}` gives another one")
-    if kind == "key":
+    given = terms(store, **options)
+    if kind in SHOWN:
         if from_stdin or from_env:
-            raise click.UsageError("the successor of a key is a public key, not a ticket")
+            raise click.UsageError(f"the successor of a {SHOWN[kind]}, not a ticket")
         if not pubkey:
-            raise click.UsageError("the successor of a key is a public key: give it as the last argument")
-        secret, successor = None, {"kind": "key", "verifier": keys.read_public(pubkey)}
+            raise click.UsageError(f"the successor of a {SHOWN[kind]}: give it as the last argument")
+        is_key = kind == "key"
+        shown = {"verifier": keys.read_public(pubkey)} if is_key else of_certificate(Path(pubkey), given)
+        secret, successor = None, {"kind": kind, **given, **shown}
     else:
         if pubkey:
             raise click.UsageError("the successor of a ticket is a ticket, not a public key")
         secret, successor = new_ticket(from_stdin, from_env)
         if kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
-    given = terms(store, **options)
-    identifier = writing.rotate(store, authid, credential, {**successor, **given}, seconds(overlap))
+    identifier = writing.rotate(store, authid, credential, {**given, **successor}, seconds(overlap))
     change = _described({"follows": credential, "which ends in": overlap, **given})
     acted("rotate", authid, credential=identifier, change=change)
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
@@ -143,6 +165,13 @@ def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as
         click.echo(json.dumps({"authid": authid, "credential": identifier, **told.numbers()}))
     else:
         click.echo(f"{credential or authid} is revoked. {told}", err=True)
+
+
+def of_certificate(file: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """What is stored of a certificate, with the terms that were given: it ends with the certificate, or before."""
+    fingerprint, ends = certificates.load(file)
+    expires = min(ends, seconds_of(given.get("expires")) or ends)
+    return {**given, "kind": "cert", "verifier": fingerprint, "expires": iso(expires)}
 
 
 def new_ticket(from_stdin: bool, from_env: str | None) -> tuple[str | None, dict[str, str]]:

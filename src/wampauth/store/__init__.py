@@ -11,11 +11,12 @@ from wampauth.settings import SettingsError, require_private
 from wampauth.store import sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
 from wampauth.store.principals import Principals
-from wampauth.store.protocol import Changes, Enrols, OpenStore, Scram, Store
+from wampauth.store.protocol import Certificates, Changes, Enrols, OpenStore, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 
 __all__ = [
+    "Certificates",
     "Changes",
     "Connection",
     "Enrols",

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.reflect import namedModule
 
 from wampauth import figures, scram
-from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim, TlsClaim
 from wampauth.store import enrolling, reading, requests, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.reading import ACTIVE, Credential, Point
@@ -25,9 +25,9 @@ AT_ONCE = 500  # ids in one query
 
 
 class Principals:
-    """The questions of ``Store``, ``Enrols`` and ``Scram``, and how operators reach the node. All of them
-    raise :class:`StoreError` while the store can't be used, and :class:`places.Busy` while too many are asked; they
-    work again once that is over."""
+    """The questions of ``Store``, ``Enrols``, ``Scram`` and ``Certificates``, and how operators reach the node. All of
+    them raise :class:`StoreError` while the store can't be used, and :class:`places.Busy` while too many are asked;
+    they work again once that is over."""
 
     def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
         """
@@ -90,6 +90,13 @@ class Principals:
             raise Refused("no such password", decoy=scram.unknown(salt))
         kept = scram.read(found.verifier)
         return replace(_must_count(found, kept), scram=kept)
+
+    async def by_certificate(self, claim: TlsClaim) -> Principal | None:
+        """Whose certificate it is.
+
+        :raises Refused: if the certificate doesn't count now.
+        """
+        return _counting(await self._login(_address(claim), reading.by_certificate, claim.fingerprint))
 
     async def by_ids(self, credentials: Collection[str]) -> dict[str, Principal]:
         """Those of the credentials that count now. Logins get their turn in between."""

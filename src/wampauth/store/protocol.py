@@ -12,7 +12,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 
-from wampauth.claims import Answer, KeyClaim, Principal, Refused, ScramClaim, TicketClaim
+from wampauth.claims import Answer, KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim
 from wampauth.enrolment import proven_key
 from wampauth.settings import SettingsError
 
@@ -67,6 +67,13 @@ class Scram(Protocol):
     def by_scram(self, claim: ScramClaim, /) -> Answer:
         """Whose password the client has to prove: the principal, with ``scram``. For whoever has none that counts it
         raises ``Refused`` with a ``decoy``, whose salt is the same each time, and stays when the password changes."""
+
+
+class Certificates(Protocol):
+    """What a store may be asked, too: one that knows TLS client certificates."""
+
+    def by_certificate(self, claim: TlsClaim, /) -> Answer:
+        """Whose certificate it is, or None; may raise ``Refused`` with the reason. It is known by its fingerprint."""
 
 
 class Reaching(Protocol):
@@ -141,6 +148,15 @@ class OpenStore:
         """
         self._require("by_scram", "keeps no passwords")
         return _principal_or_none(await self._ask("by_scram", claim))
+
+    async def by_certificate(self, claim: TlsClaim) -> Principal | None:
+        """Whose certificate it is, or None, if the store knows certificates (:class:`Certificates`).
+
+        :raises Refused: if the certificate doesn't count now; some stores do so, with the reason.
+        :raises NotImplementedError: if it doesn't.
+        """
+        self._require("by_certificate", "knows no certificates")
+        return _principal_or_none(await self._ask("by_certificate", claim))
 
     async def by_ids(self, credentials: Collection[str]) -> Mapping[str, Principal]:
         """Those of the credentials that count now, by their id."""

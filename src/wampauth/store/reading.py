@@ -26,6 +26,7 @@ LOOKUP = f"""SELECT p.authid, p.realm, p.role, p.extra, c.id, c.expires, p.max_s
              FROM credential c JOIN principal p ON p.authid = c.authid WHERE """
 BY_IDS = LOOKUP + "c.id IN ({}) AND c.kind <> 'token'"
 BY_KEY = LOOKUP + "c.verifier = ? AND c.kind = 'key'"
+BY_CERTIFICATE = LOOKUP + "c.verifier = ? AND c.kind = 'cert'"
 BY_TICKET = LOOKUP + "c.authid IN (?, ?, ?) AND (c.verifier = ? AND c.kind = 'ticket' OR c.kind = 'chosen')"
 BY_SCRAM = LOOKUP + "c.authid = ? AND c.kind = 'scram' ORDER BY c.created DESC, c.id"
 ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
@@ -41,9 +42,7 @@ class Credential:
     """A credential, and the principal whose it is, as both stand now."""
 
     principal: Principal
-    kind: (
-        str  # key, ticket (one that was made here), chosen (a ticket that a person made up), scram (a password), token
-    )
+    kind: str  # key, ticket (made here), chosen (a ticket that a person made up), scram (a password), token or cert
     verifier: str = field(repr=False)
     state: str  # active, not yet, expired or revoked
 
@@ -77,6 +76,12 @@ class Point(NamedTuple):
 def by_key(connection: Connection, pubkey: str) -> Credential | None:
     """The credential of the public key `pubkey` (64 lower-case hexadecimal digits), or None."""
     rows = connection.execute(BY_KEY, (pubkey,)).fetchall()
+    return Credential.from_row(rows[0]) if rows else None
+
+
+def by_certificate(connection: Connection, fingerprint: str) -> Credential | None:
+    """The credential of the certificate with this fingerprint (64 lower-case hexadecimal digits), or None."""
+    rows = connection.execute(BY_CERTIFICATE, (fingerprint,)).fetchall()
     return Credential.from_row(rows[0]) if rows else None
 
 

@@ -24,6 +24,7 @@ VERIFIERS: dict[str, Callable[[Any], str]] = {  # what is stored of each kind of
     "token": names.sha256,
     "chosen": names.argon2id,
     "scram": scram.checked,
+    "cert": names.fingerprint,
 }
 ADD_CHANGE = "INSERT INTO change (seq, authid, credential) SELECT COALESCE(MAX(seq), 0) + 1, ?, ? FROM change"
 ADD_CREDENTIAL = """INSERT INTO credential

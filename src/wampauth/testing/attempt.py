@@ -1,14 +1,16 @@
 """How would one login go, without a router?"""
 
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
-from wampauth.admission import KEY, Admissions
+from wampauth.admission import KEY, LATEST, Admissions
 from wampauth.audit import open_audit
-from wampauth.claims import Claim, KeyClaim, Origin, Principal, TicketClaim
+from wampauth.certificates import MOMENT
+from wampauth.claims import Claim, KeyClaim, Origin, Principal, TicketClaim, TlsClaim
 from wampauth.methods import method_of
 from wampauth.service import Service
 from wampauth.settings import Settings, split
@@ -71,6 +73,7 @@ def _details(method: str, claim: Claim) -> dict[str, Any]:
         "peer": "unix" if origin.address == "unix" else f"tcp4:{origin.address}:1",
         "is_secure": origin.is_secure,
         "http_headers_received": dict(origin.headers),
+        "peer_cert": _certificate(claim) if isinstance(claim, TlsClaim) else None,
     }
     return {
         "authmethod": method,
@@ -78,6 +81,17 @@ def _details(method: str, claim: Claim) -> dict[str, Any]:
         "authextra": {"channel_binding": origin.channel_binding, **claim.authextra, **shown},
         "transport": transport,
         **({"ticket": claim.ticket} if isinstance(claim, TicketClaim) else {}),
+    }
+
+
+def _certificate(claim: TlsClaim) -> dict[str, Any]:
+    """What the router says of it."""
+    moments = {"not_before": claim.not_before or 0.0, "not_after": claim.not_after or LATEST}
+    return {
+        "sha256": claim.fingerprint,
+        "subject": dict(claim.subject),
+        "extensions": [{"name": "subjectAltName", "value": ", ".join(claim.names)}] if claim.names else [],
+        **{name: datetime.fromtimestamp(moment, UTC).strftime(MOMENT) for name, moment in moments.items()},
     }
 
 
