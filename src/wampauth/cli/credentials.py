@@ -21,7 +21,6 @@ from wampauth.store.moments import iso
 from wampauth.store.moments import seconds as seconds_of
 
 SHOWN = {"key": "key is a public key", "cert": "certificate is a file with one"}
-
 FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't rotated
 
 
