@@ -24,6 +24,7 @@ from websockets.exceptions import WebSocketException
 from wampauth import Authenticator, Principal, SettingsError, TlsClaim, certificates, cli
 from wampauth.check import check
 from wampauth.names import Malformed
+from wampauth.probe.turns import TurnTaking
 from wampauth.testing import ABORT, GOODBYE, WELCOME, RawClient, login, pubkey
 
 EXAMPLE = HERE / "examples" / "certificates"
@@ -56,6 +57,7 @@ class Shop:
     def context(self, own: Path | None) -> ssl.SSLContext:
         """What a client trusts and shows."""
         context = ssl.create_default_context(cafile=self.folder / "server-ca.pem")
+        context.sslsocket_class = TurnTaking
         if own:
             context.load_cert_chain(own)
         return context
