@@ -492,7 +492,10 @@ def test_a_key_that_somebody_has(operator: Operator) -> None:
     operator.done("key", "bob", key)
     before = operator.dump()
     refused = operator.run("key", "alice", key.upper())
-    assert (refused.exit_code, refused.stderr) == (1, "Error: this key is registered already, for bob\n")
+    assert (refused.exit_code, refused.stderr) == (
+        1,
+        "Error: this key is registered already, for bob (`wampauth show bob`)\n",
+    )
     assert operator.dump() == before
 
 
@@ -573,9 +576,13 @@ def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> No
             modes = {file.name: file.stat().st_mode & 0o777 for file in tmp_path.iterdir()}
     finally:
         os.umask(old)
-    files = "principals.db", "principals.db-wal", "principals.db-shm", "audit.jsonl"
+    files = "principals.db", "principals.db-wal", "principals.db-shm", "principals.db.reserve", "audit.jsonl"
     assert modes == dict.fromkeys(files, 0o600)
-    assert {file.name for file in tmp_path.iterdir()} == {"principals.db", "audit.jsonl"}  # nothing else is left behind
+    assert {file.name for file in tmp_path.iterdir()} == {
+        "principals.db",
+        "principals.db.reserve",
+        "audit.jsonl",
+    }  # nothing else is left behind
 
 
 def test_a_store_in_no_folder(tmp_path: Path) -> None:

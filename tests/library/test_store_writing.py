@@ -218,7 +218,9 @@ def test_a_third_chosen_ticket_is_refused(store: Connection) -> None:
     for salt in range(2):
         writing.add_credential(store, "alice", chosen(salt))
     before = dump(store)
-    with pytest.raises(showing.Refused, match="alice has 2 chosen tickets already: revoke one first"):
+    with pytest.raises(
+        showing.Refused, match="alice has 2 chosen tickets already: `wampauth revoke alice --credential ID` first"
+    ):
         writing.add_credential(store, "alice", chosen(2))
     assert dump(store) == before
 

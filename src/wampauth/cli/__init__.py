@@ -22,33 +22,18 @@ from wampauth.probe import probe
 from wampauth.store import StoreError, showing
 
 DEFAULT = ".crossbar/principals.db"
-COMMANDS = (
-    init,
-    principals.add,
-    principals.list_,
-    principals.show,
-    changing.set_,
-    principals.remove,
-    credentials.ticket,
-    credentials.key,
-    credentials.cert,
-    credentials.password,
-    enrolling.enrol,
-    credentials.keygen,
-    credentials.rotate,
-    credentials.revoke,
-    principals.restore,
-    sessions.sessions,
-    sessions.kick,
-    principals.import_,
-    principals.export,
-    backup,
-    recover,
-    log,
-    check,
-    start,
-    probe,
-)
+GROUPS = {
+    "Who may join": (principals.add, principals.list_, principals.show, changing.set_, principals.remove),
+    "What they log in with": (
+        *(credentials.ticket, credentials.key, credentials.cert, credentials.password, enrolling.enrol),
+        *(credentials.keygen, credentials.rotate),
+    ),
+    "Who is in, who shall leave, and what has happened": (
+        *(sessions.sessions, sessions.kick, credentials.revoke, principals.restore, log),
+    ),
+    "The store as a whole": (principals.import_, principals.export, backup, recover),
+    "The node": (init, check, start, probe),
+}
 
 
 class Sentences(click.Group):
@@ -58,6 +43,12 @@ class Sentences(click.Group):
         """What begins like a key in PEM is pasted, and no option: Click would repeat all of it, and it may be
         private."""
         return super().parse_args(ctx, [f" {arg}" if arg.startswith("-----BEGIN") else arg for arg in args])
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands by what they are for."""
+        for heading, commands in GROUPS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(command.name or "", command.get_short_help_str(60)) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -85,5 +76,6 @@ def main(ctx: click.Context, path: str, audit: str | None) -> None:
     ctx.meta[AUDIT] = audit
 
 
-for command in COMMANDS:
-    main.add_command(command)
+for commands in GROUPS.values():
+    for command in commands:
+        main.add_command(command)

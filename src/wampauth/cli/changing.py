@@ -21,7 +21,7 @@ from wampauth.store import Connection, showing, writing
 @click.option("--max-sessions", type=click.IntRange(min=0), metavar="N", help="How many at a time; 0: any number.")
 @click.option("--force", is_flag=True, help=FORCE)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-@on_store()
+@on_store(urgent=True)
 def set_(store: Connection, authid: str, force: bool, as_json: bool, **options: Any) -> None:
     """Give AUTHID another role, realm, extra or number of sessions. Its live sessions on the old ones end."""
     changed = {name: value for name, value in options.items() if value is not None}

@@ -150,7 +150,7 @@ def rotate(
 @click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-@on_store()
+@on_store(urgent=True)
 def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as_json: bool) -> None:
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
     if credential is None and not yes:
@@ -188,7 +188,11 @@ def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
     except UnicodeDecodeError:
         chosen = "\udc80"  # no more of a text than this
     if not (chosen := names.without_line_end(chosen)):
-        raise showing.Refused("standard input is empty" if from_stdin else f"the variable {from_env} isn't set")
+        raise showing.Refused(
+            "standard input is empty: pipe the secret in"
+            if from_stdin
+            else f"the variable {from_env} isn't set: export it first"
+        )
     return chosen
 
 

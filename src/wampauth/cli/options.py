@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.store import Connection, connect, create, moments, showing, upgraded
+from wampauth.store import Connection, connect, create, make_room, moments, showing, upgraded
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
@@ -41,13 +41,18 @@ def seconds(span: str) -> float:
     return int(span[:-1]) * UNITS[span[-1]]
 
 
-def on_store(new: bool = False) -> Callable[[Command], Command]:
-    """Run a command with the store, open, as its first argument; with `new`, make one where there is none."""
+def on_store(new: bool = False, urgent: bool = False) -> Callable[[Command], Command]:
+    """Run a command with the store, open, as its first argument; with `new`, make one where there is none.
+
+    :param urgent: it must work even when the disk is full.
+    """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(*args: Any, **options: Any) -> None:
             path = click.get_current_context().obj
+            if urgent:
+                make_room(path)
             if new:
                 create(path)
             with closing(connect(path)) as store:

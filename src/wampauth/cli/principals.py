@@ -10,7 +10,8 @@ import click
 
 from wampauth import names
 from wampauth.cli.acting import acted
-from wampauth.cli.options import on_store
+from wampauth.cli.options import SPAN, on_store, seconds
+from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
 from wampauth.cli.tables import show_records
 from wampauth.nodeconfig import Places, beside
@@ -45,11 +46,19 @@ def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> N
 
 
 @click.command("list")
+@click.option("--realm", metavar="R", help="Only those of this realm.")
+@click.option("--role", metavar="R", help="Only those with this role.")
+@click.option("--state", type=click.Choice([*showing.STATES]), help="Only those who are that.")
+@click.option("--expiring", metavar="SPAN", help="Only those of whose credentials one runs out within, say, 14d.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
 @on_store()
-def list_(store: Connection, as_json: bool) -> None:
-    """List the principals."""
-    show_records(showing.principals(store), ("authid", "realm", "role", "state", "credentials"), as_json)
+def list_(store: Connection, as_json: bool, expiring: str | None, **some: str | None) -> None:
+    """List the principals, or some of them."""
+    if expiring is not None and not SPAN.fullmatch(expiring):
+        raise click.UsageError("--expiring is a span like 14d or 12h")
+    found = showing.principals(store, expiring=seconds(expiring) if expiring else None, **some)
+    columns = ("authid", "realm", "role", "state", "credentials", *(("expires",) if expiring else ()))
+    show_records(found, columns, as_json)
 
 
 @click.command()
@@ -57,10 +66,11 @@ def list_(store: Connection, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store()
 def show(store: Connection, authid: str, as_json: bool) -> None:
-    """Show a principal and its credentials."""
+    """Show a principal and its credentials, its live sessions and its last login."""
     principal = showing.show(store, authid)
+    presence = presence_of(store, principal["authid"])
     if as_json:
-        click.echo(json.dumps(principal))
+        click.echo(json.dumps({**principal, **presence.fields()}))
         return
     for name in "authid", "realm", "role", "extra", "max_sessions", "state", "revoked":
         if principal[name] is not None:
@@ -71,13 +81,15 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
     click.echo()
     columns = ("id", "kind", "state", "label", "not_before", "expires", "revoked", "public key")
     show_records(principal["credentials"], columns, as_json)
+    click.echo()
+    presence.tell()
 
 
 @click.command()
 @click.argument("authid")
 @click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-@on_store()
+@on_store(urgent=True)
 def remove(store: Connection, authid: str, as_json: bool) -> None:
     """Forget a principal and all its credentials."""
     realm = showing.show(store, authid)["realm"]

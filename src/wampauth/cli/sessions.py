@@ -26,7 +26,7 @@ def sessions(store: Connection, authid: str | None, realm: str | None, as_json: 
     answers = ask(store, {"do": "sessions", "authid": authid, "realm": realm})
     found = [item for item in answers.telling("session") if not item["ended"]]
     found.sort(key=lambda item: (item["realm"], item["authid"], item["since"] or 0.0))
-    show_records(_told(store, found), COLUMNS, as_json)
+    show_records(told(store, found), COLUMNS, as_json)
     finish(answers, realm)
 
 
@@ -34,7 +34,7 @@ def sessions(store: Connection, authid: str | None, realm: str | None, as_json: 
 @click.argument("authid", required=False)
 @click.option("--session", type=int, metavar="ID", help="Only this one.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-@on_store()
+@on_store(urgent=True)
 def kick(store: Connection, authid: str | None, session: int | None, as_json: bool) -> None:
     """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back."""
     if (authid is None) == (session is None):
@@ -59,13 +59,13 @@ def finish(answers: Answers, realm: str | None = None) -> None:
         sys.exit(1)
 
 
-def _told(store: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def told(store: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sessions with what the store knows of their credentials."""
     known = showing.labels(store, {item["credential"] for item in found if item["credential"]})
-    told = []
+    records = []
     for item in found:
         kind, label = known.get(item["credential"], (None, None))
         method = item["method"] or (METHODS.get(kind, kind) if kind else None)
         times = {"since": moments.iso(item["since"]), "until": moments.iso(item["until"])}
-        told.append({name: {**item, "label": label, "method": method, **times}[name] for name in COLUMNS})
-    return told
+        records.append({name: {**item, "label": label, "method": method, **times}[name] for name in COLUMNS})
+    return records

@@ -8,7 +8,7 @@ from typing import Any
 from twisted.logger import Logger
 
 from wampauth.settings import SettingsError, require_private
-from wampauth.store import sqlite
+from wampauth.store import reserve, sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
 from wampauth.store.principals import Principals
 from wampauth.store.protocol import Certificates, Changes, Enrols, OpenStore, Scram, Store
@@ -27,6 +27,7 @@ __all__ = [
     "chosen_verifier",
     "connect",
     "create",
+    "make_room",
     "open_store",
     "ticket_digest",
     "upgraded",
@@ -85,6 +86,12 @@ def create(where: str) -> None:
     :raises StoreError: if it can't be made.
     """
     _engine(where).create(where)
+
+
+def make_room(where: str) -> None:
+    """What a command does first that takes something away from somebody, and must work when the disk is full."""
+    if not _is_url(where):
+        reserve.free_if_full(where)
 
 
 def _principals(where: str, reactor: Any = None) -> Principals:

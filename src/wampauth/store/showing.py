@@ -16,6 +16,12 @@ CREDENTIALS = f"""SELECT c.id, c.kind, c.verifier, c.label, c.created, c.not_bef
                          {STATE}
                   FROM credential c JOIN principal p ON p.authid = c.authid
                   WHERE c.authid = ? ORDER BY c.created, c.id"""
+LISTED = PRINCIPALS.replace(  # with the next moment at which one of its credentials runs out
+    "COUNT(c.id)",
+    """COUNT(c.id), MIN(CASE WHEN p.revoked IS NULL AND c.revoked IS NULL AND c.expires > store_now()
+                             THEN c.expires END) AS ending""",
+)
+STATES = {ACTIVE: "p.revoked IS NULL", "revoked": "p.revoked IS NOT NULL"}
 AT_ONCE = 500  # ids in one query
 TIMES = ("created", "not_before", "expires", "revoked")
 
@@ -39,11 +45,30 @@ def places(connection: Connection) -> list[tuple[str, str, int, str]]:
         return [tuple(row) for row in connection.execute(query).fetchall()]
 
 
-def principals(connection: Connection) -> Iterator[Record]:
-    """All principals in the order of their authids, each with the number of its credentials."""
+def principals(
+    connection: Connection,
+    realm: str | None = None,
+    role: str | None = None,
+    state: str | None = None,
+    expiring: float | None = None,
+) -> Iterator[Record]:
+    """All principals in the order of their authids, each with the number of its credentials; or some.
+
+    :param state: one of :data:`STATES`.
+    :param expiring: only those of whose credentials one runs out within so many seconds; ``expires`` says when.
+    """
+    given = {"p.realm = ?": realm, "p.role = ?": role}
+    conditions = [condition for condition, value in given.items() if value is not None]
+    conditions += [STATES[state]] if state else []
+    query = f"{LISTED} {'WHERE ' if conditions else ''}{' AND '.join(conditions)} GROUP BY p.authid"
+    values = [value for value in given.values() if value is not None]
+    before = None if expiring is None else now(connection) + expiring
     with sentences(connection):
-        for row in connection.execute(PRINCIPALS + " GROUP BY p.authid ORDER BY p.authid"):
-            yield _principal(row)
+        for *row, ending in connection.execute(f"{query} ORDER BY p.authid", values):
+            if before is None:
+                yield _principal(tuple(row))
+            elif ending is not None and ending <= before:
+                yield {**_principal(tuple(row)), "expires": iso(ending)}
 
 
 def show(connection: Connection, authid: str) -> Record:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from wampauth.store import reserve
 from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
 
 apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
@@ -19,10 +20,10 @@ ADVICE = {
     sqlite3.SQLITE_CORRUPT: "this file is damaged; move it away, and `wampauth recover` a backup",
     sqlite3.SQLITE_BUSY: "another process is keeping the store locked; try again",
     sqlite3.SQLITE_PROTOCOL: "another process is keeping the store locked; try again",
-    sqlite3.SQLITE_FULL: "the disk is full; nothing was changed",
+    sqlite3.SQLITE_FULL: "the disk is full, and nothing was changed: make room beside the store, and try again",
     sqlite3.SQLITE_READONLY: "the store can't be written; check the owner and mode of file and folder",
     sqlite3.SQLITE_CANTOPEN: "the store can't be opened; check the owner and mode of file and folder",
-    sqlite3.SQLITE_IOERR: "the disk reported an error or is full; nothing was changed",
+    sqlite3.SQLITE_IOERR: "the disk is full or reports an error, and nothing was changed: see `df`, and try again",
 }
 
 
@@ -93,6 +94,7 @@ class Connection(sqlite3.Connection):
             self.execute(f"PRAGMA busy_timeout = {SETTLING}")
             self.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         self.execute(f"PRAGMA busy_timeout = {self.busy}")
+        reserve.keep(self.name)
 
     @staticmethod
     def explain(error: Exception) -> str:

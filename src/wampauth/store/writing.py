@@ -139,7 +139,7 @@ def restore(connection: Connection, authid: str) -> None:
         principal = require(connection, authid)
         authid = principal["authid"]
         if principal["state"] == ACTIVE:
-            raise Refused(f"{authid} isn't revoked")
+            raise Refused(f"{authid} isn't revoked: `wampauth show {authid}` has what else it may be")
         connection.execute("UPDATE principal SET revoked = NULL WHERE authid = ?", (authid,))
 
 
@@ -156,7 +156,7 @@ def insert(connection: Connection, principal: Record) -> str:
     extra = json.dumps(names.extra(principal.get("extra", {})))
     known = "SELECT authid FROM principal WHERE authid IN (?, ?, ?)"
     if known_as := connection.execute(known, names.spellings(authid)).fetchone():
-        raise Refused(f"there is a principal {known_as[0]} already")
+        raise Refused(f"there is a principal {known_as[0]} already: `wampauth set {known_as[0]}` changes it")
     values = (*row, extra, seconds(principal.get("revoked")), names.max_sessions(principal.get("max_sessions")))
     columns = "authid, realm, role, extra, revoked, max_sessions"
     connection.execute(f"INSERT INTO principal ({columns}) VALUES (?, ?, ?, ?, ?, ?)", values)
@@ -170,17 +170,17 @@ def insert_credential(connection: Connection, authid: str, credential: Record, p
     verifier = VERIFIERS[kind](credential["verifier"])
     created, not_before, expires, revoked = (seconds(credential.get(name)) for name in TIMES)
     if expires is not None and not past and expires <= now(connection):
-        raise Refused("the expiry is in the past")
+        raise Refused("the expiry is in the past: give a later one, such as --expires 30d")
     if expires is not None and not_before is not None and expires <= not_before:
-        raise Refused("the credential would run out before it begins to count")
+        raise Refused("the credential would run out before it begins to count: give a later --expires")
     if owner := connection.execute("SELECT authid FROM credential WHERE verifier = ?", (verifier,)).fetchone():
-        raise Refused(f"this {kind} is registered already, for {owner[0]}")
+        raise Refused(f"this {kind} is registered already, for {owner[0]} (`wampauth show {owner[0]}`)")
     if kind == "chosen":
         _make_room(connection, authid, keep=past)
     given = credential.get("id")
     identifier = names.credential(given or secrets.token_hex(8))
     if given and connection.execute("SELECT 1 FROM credential WHERE id = ?", (identifier,)).fetchone():
-        raise Refused(f"there is a credential {identifier} already")
+        raise Refused(f"there is a credential {identifier} already: leave its id out to get another one")
     label = names.label(credential.get("label", ""))
     times = (created if created is not None else now(connection), not_before, expires, revoked)
     overlap = names.overlap(credential.get("overlap"))
@@ -196,4 +196,6 @@ def _make_room(connection: Connection, authid: str, keep: bool) -> None:
         connection.execute(f"DELETE FROM credential WHERE {over}", (authid,))
     chosen = connection.execute("SELECT 1 FROM credential WHERE authid = ? AND kind = 'chosen'", (authid,)).fetchall()
     if len(chosen) >= MAX_CHOSEN:
-        raise Refused(f"{authid} has {MAX_CHOSEN} chosen tickets already: revoke one first")
+        raise Refused(
+            f"{authid} has {MAX_CHOSEN} chosen tickets already: `wampauth revoke {authid} --credential ID` first"
+        )

@@ -1,0 +1,256 @@
+"""Does an operator find whom and what it looks for, and can it act when the disk is full?"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from conftest import CHOSEN, Bundle
+from nacl.signing import SigningKey
+from test_history import line
+from test_log import Operator
+
+from wampauth import cli
+from wampauth.store import reserve
+from wampauth.testing.wamp import WELCOME, RawClient
+
+HERE = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def operator(tmp_path: Path) -> Operator:
+    """An operator whose store has some principals in it."""
+    operator = Operator(tmp_path)
+    for authid, realm, role in (
+        ("alice", "realm1", "frontend"),
+        ("bob", "realm1", "backend"),
+        ("d1", "devices", "device"),
+    ):
+        operator.done("add", authid, "--realm", realm, "--role", role)
+    operator.done("ticket", "alice", "--expires", "7d")
+    operator.done("ticket", "bob", "--expires", "30d")
+    operator.done("ticket", "d1")
+    return operator
+
+
+def listed(operator: Operator, *options: str) -> list[str]:
+    return [json.loads(line)["authid"] for line in operator.done("list", "--json", *options).stdout.splitlines()]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], ["alice", "bob", "d1"]),
+        (["--realm", "realm1"], ["alice", "bob"]),
+        (["--realm", "realm1", "--role", "backend"], ["bob"]),
+        (["--role", "device"], ["d1"]),
+        (["--realm", "realm2"], []),
+        (["--realm", "realm1' OR '1'='1"], []),
+        (["--expiring", "14d"], ["alice"]),
+        (["--expiring", "31d"], ["alice", "bob"]),
+        (["--expiring", "31d", "--role", "backend"], ["bob"]),
+        (["--state", "active"], ["alice", "bob", "d1"]),
+        (["--state", "revoked"], []),
+    ],
+)
+def test_list_some(operator: Operator, options: list[str], expected: list[str]) -> None:
+    assert listed(operator, *options) == expected
+
+
+def test_who_is_revoked_has_nothing_that_expires(operator: Operator) -> None:
+    operator.done("revoke", "alice", "--yes")
+    assert listed(operator, "--state", "revoked") == ["alice"]
+    assert listed(operator, "--state", "active", "--realm", "realm1") == ["bob"]
+    assert listed(operator, "--expiring", "14d") == []
+    operator.done("restore", "alice")
+    operator.done("ticket", "alice", "--expires", "1d", "--label", "old")
+    operator.done("revoke", "alice", "--credential", "old")
+    shown = operator.done("list", "--expiring", "14d").stdout.splitlines()
+    assert len(shown) == 2 and shown[0].split()[-1] == "EXPIRES" and shown[1].startswith("alice")
+    record = json.loads(operator.done("list", "--expiring", "14d", "--json").stdout)
+    ends = [
+        credential["expires"]
+        for credential in json.loads(operator.done("show", "alice", "--json").stdout)["credentials"]
+    ]
+    assert record["expires"] == max(ends)  # the one that still counts
+
+
+@pytest.mark.parametrize("options", [["--expiring", "soon"], ["--state", "lost"]])
+def test_what_makes_no_sense_is_told(operator: Operator, options: list[str]) -> None:
+    assert operator.run("list", *options).exit_code == 2
+
+
+# -- show
+
+
+def test_show_has_the_last_login(operator: Operator, tmp_path: Path) -> None:
+    known = {"authid": "alice", "method": "ticket", "peer": "192.0.2.1"}
+    (tmp_path / "audit.jsonl.1").write_bytes(line(1, **known) + line(3, **{**known, "peer": "192.0.2.3"}))
+    (tmp_path / "audit.jsonl.2").write_bytes(line(2, **{**known, "peer": "192.0.2.2"}))
+    (tmp_path / "audit.attempts.jsonl").write_bytes(
+        line(9, "challenged", **known) + line(9, "refused", claimed="alice")
+    )
+    done = operator.done("show", "alice")
+    assert "last login: 2020-01-01T00:00:03.000+00:00 by ticket from 192.0.2.3" in done.stdout
+    assert "No node has this store open." in done.stderr
+    shown = json.loads(operator.done("show", "alice", "--json").stdout)
+    assert shown["last_login"]["peer"] == "192.0.2.3" and shown["sessions"] is None
+    assert "last login: none in the audit" in operator.done("show", "bob").stdout
+
+
+def test_show_has_live_sessions(bundle: Bundle) -> None:
+    bundle.wampauth("add", "shown", "--realm", "realm1", "--role", "frontend")
+    bundle.wampauth("ticket", "shown", "--from-env", "T", T=CHOSEN)
+    assert "live sessions: none" in bundle.wampauth("show", "shown").stdout
+    with RawClient(bundle.url) as client:
+        assert client.login_ticket("shown", CHOSEN)[0] == WELCOME
+        shown = json.loads(bundle.wampauth("show", "shown", "--json").stdout)
+        assert [session["session"] for session in shown["sessions"]] == [client.session]
+        assert shown["last_login"]["session"] == client.session
+        text = bundle.wampauth("show", "shown").stdout
+        assert f"{client.session}" in text and "last login: " in text
+
+
+# -- a disk that is full
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = shutil.which("mount") and os.geteuid() == 0
+    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder)]
+    if not mounted or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root can mount a small file system, and not everywhere")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def fill(folder: Path) -> None:
+    """Leave no room."""
+    with (folder / "filler").open("ab") as file, suppress(OSError):
+        while True:
+            os.write(file.fileno(), b"x" * 512)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [("revoke", "alice", "--yes"), ("remove", "alice", "--yes"), ("set", "alice", "--role", "none", "--force")],
+)
+def test_somebody_can_be_put_out_when_the_disk_is_full(small_disk: Path, command: tuple[str, ...]) -> None:
+    """Again and again, as long as what was given up isn't taken by others."""
+    operator = Operator(small_disk)
+    for number in range(20):
+        operator.done("add", f"a{number}" if number else "alice", "--realm", "realm1", "--role", "frontend")
+    fill(small_disk)
+    refused = operator.run("add", "bob", "--realm", "realm1", "--role", "frontend")
+    assert refused.exit_code == 1 and "disk is full" in refused.stderr
+    done = operator.run(*command)
+    assert done.exit_code == 0, done.stderr
+    state = operator.run("show", "alice", "--json")
+    changed = state.exit_code == 1 or json.loads(state.stdout)["state"] == "revoked" or '"role": "none"' in state.stdout
+    assert changed
+    for number in range(1, 20):
+        operator.done("revoke", f"a{number}", "--yes")
+    assert {record["state"] for record in map(json.loads, operator.done("list", "--json").stdout.splitlines())} - {
+        "active"
+    }
+
+
+def test_without_a_reserve_the_sentence_says_what_to_do(small_disk: Path) -> None:
+    operator = Operator(small_disk)
+    operator.done("add", "alice", "--realm", "realm1", "--role", "frontend")
+    (small_disk / "principals.db.reserve").unlink()
+    fill(small_disk)
+    refused = operator.run("revoke", "alice", "--yes")
+    assert refused.exit_code == 1
+    assert refused.stderr.count("\n") == 1
+    assert "make room beside the store" in refused.stderr or "see `df`" in refused.stderr
+
+
+def test_the_reserve_comes_back_when_there_is_room(small_disk: Path) -> None:
+    operator = Operator(small_disk)
+    operator.done("add", "alice", "--realm", "realm1", "--role", "frontend")
+    kept = small_disk / "principals.db.reserve"
+    assert kept.stat().st_size == reserve.SIZES[0]
+    fill(small_disk)
+    operator.done("revoke", "alice", "--yes")
+    assert not kept.exists() or kept.stat().st_size < reserve.SIZES[0]
+    (small_disk / "filler").unlink()
+    kept.unlink(missing_ok=True)
+    operator.done("restore", "alice")
+    assert kept.stat().st_size == reserve.SIZES[0]
+
+
+def test_the_reserve_is_not_given_up_while_there_is_room(operator: Operator, tmp_path: Path) -> None:
+    before = (tmp_path / "principals.db.reserve").stat().st_ino
+    operator.done("revoke", "alice", "--yes")
+    assert (tmp_path / "principals.db.reserve").stat().st_ino == before
+
+
+# -- help
+
+
+def test_help_groups_the_commands_by_task() -> None:
+    shown = CliRunner().invoke(cli.main, ["--help"]).stdout
+    headings = [line.rstrip(":") for line in shown.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert headings[1:] == list(cli.GROUPS)
+    grouped = [command.name for commands in cli.GROUPS.values() for command in commands]
+    assert sorted(str(name) for name in grouped) == sorted(cli.main.commands)
+    for name in grouped:
+        assert f"\n  {name} " in shown
+
+
+@pytest.mark.parametrize(("words", "offered"), [("wampauth rev", "revoke"), ("wampauth list --exp", "--expiring")])
+def test_completion_by_the_documented_command(words: str, offered: str) -> None:
+    """Click's own; docs/operating.md has the line for the shell."""
+    program = "import sys; from wampauth.cli import main; sys.argv[0] = 'wampauth'; main(prog_name='wampauth')"
+    environment = {**os.environ, "COMP_WORDS": words, "COMP_CWORD": str(words.count(" "))}
+
+    def run(instruction: str) -> str:
+        command = [sys.executable, "-c", program]
+        asked = {**environment, "_WAMPAUTH_COMPLETE": instruction}
+        return subprocess.run(command, env=asked, capture_output=True, text=True, check=False, timeout=60).stdout
+
+    assert "complete -o nosort -F _wampauth_completion wampauth" in run("bash_source")
+    assert offered in run("bash_complete")
+    assert "_WAMPAUTH_COMPLETE=bash_source wampauth" in (HERE / "docs/operating.md").read_text()
+
+
+def test_version() -> None:
+    import wampauth
+
+    assert (
+        CliRunner().invoke(cli.main, ["--version"], prog_name="wampauth").stdout == f"wampauth {wampauth.__version__}\n"
+    )
+
+
+KEY = bytes(SigningKey.generate().verify_key).hex()
+WRONG: list[tuple[tuple[str, ...], str]] = [
+    (("show", "nobody"), "`wampauth list`"),
+    (("add", "alice", "--realm", "realm1", "--role", "r"), "`wampauth set alice`"),
+    (("restore", "alice"), "`wampauth show alice`"),
+    (("revoke", "alice", "--credential", "x"), "`wampauth show alice`"),
+    (("ticket", "alice", "--expires", "2001-01-01"), "--expires 30d"),
+    (("ticket", "alice", "--from-env", "NOT_SET"), "export it first"),
+    (("ticket", "alice", "--from-stdin"), "pipe the secret in"),
+    (("key", "alice", "nonsense" * 8), "64 hexadecimal digits"),
+    (("--store", "/nowhere/p.db", "list"), "`wampauth add` makes one"),
+    (("lisst",), "--help"),
+    (("list", "--relm", "x"), "--realm"),
+    (("add",), "--help"),
+]
+
+
+@pytest.mark.parametrize(("command", "advice"), WRONG)
+def test_an_error_says_what_to_type_next(operator: Operator, command: tuple[str, ...], advice: str) -> None:
+    refused = operator.run(*command, input="")
+    assert refused.exit_code in (1, 2)
+    assert advice in refused.stderr, refused.stderr
