@@ -98,10 +98,7 @@ class EnrolsContract(Hooks):
             enrolling(key, token, authid="bob"),
             enrolling(key, token, realm="devices"),
             enrolling(key, other),
-            *(
-                enrolling(key, token, proven={part: "other"})
-                for part in ("prefix", "realm", "authid", "token", "pubkey")
-            ),
+            *(enrolling(key, token, proven={part: "other"}) for part in PARTS),
         ):
             assert self._login(wrong) is None, f"{wrong} was let in"
             assert self._login(KeyClaim(pubkey=bytes(key.verify_key).hex())) is None, "the key is registered"
