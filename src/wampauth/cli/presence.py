@@ -41,13 +41,10 @@ class Presence:
             click.echo(" ".join(["last login:", self.last_login["time"], *how]))
         else:
             click.echo("last login: none in the audit")
+        number = "unknown" if self.sessions is None else len(self.sessions) or "none"
+        click.echo(" ".join(["live sessions:", f"{number}.", *self.warnings]))
         if self.sessions:
-            click.echo("live sessions:")
             show_records(self.sessions, COLUMNS_OF_ONE, as_json=False)
-        elif self.sessions is not None:
-            click.echo("live sessions: none")
-        for warning in self.warnings:
-            click.echo(warning, err=True)
 
 
 def presence_of(store: Connection, authid: str) -> Presence:

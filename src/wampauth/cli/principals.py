@@ -76,13 +76,12 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
         if principal[name] is not None:
             value = principal[name]
             click.echo(f"{name + ':':10}{json.dumps(value) if name == 'extra' else value}")
+    presence.tell()
     for credential in principal["credentials"]:
         credential["public key"] = credential["verifier"] if credential["kind"] == "key" else None
     click.echo()
     columns = ("id", "kind", "state", "label", "not_before", "expires", "revoked", "public key")
     show_records(principal["credentials"], columns, as_json)
-    click.echo()
-    presence.tell()
 
 
 @click.command()
