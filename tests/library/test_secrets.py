@@ -241,7 +241,7 @@ def test_what_clients_and_commands_print_has_no_secret_not_even_with_debug(runs:
 def test_at_debug_only_the_router_logs_tickets_and_nobody_logs_keys(runs: dict[str, Run]) -> None:
     """So a node that real clients use isn't run at debug: README.md says so. What our code logs there is clean."""
     entries = re.split(r"^(?=\d{4}-\d\d-\d\dT)", runs["debug"].bundle.log, flags=re.MULTILINE)
-    assert [entry for entry in entries if "guard.Guard]" in entry]  # our code is heard, too
+    assert [entry for entry in entries if "reports.Reports]" in entry]  # our code is heard, too
     leaking = [entry for entry in entries if leaks(entry)]
     assert leaking, "the router has become better than README.md says"
     assert [entry for entry in leaking if not ROUTER.search(entry)] == []
