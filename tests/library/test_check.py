@@ -427,7 +427,7 @@ FOUND = [Finding("workers[0].id", "this is wrong"), Finding("", "this may be mea
 
 @pytest.mark.parametrize(("found", "code"), [(FOUND, 1), (FOUND[1:], 0)])
 def test_the_command(lesson: Path, monkeypatch: pytest.MonkeyPatch, found: list[Finding], code: int) -> None:
-    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config: found)
+    monkeypatch.setattr("wampauth.cli.checking.look", lambda directory, config, production=False: found)
     result = command(lesson)
     lines = ["config.json: workers[0].id: this is wrong", "config.json: warning: this may be meant"]
     assert (result.exit_code, result.output.splitlines()) == (code, lines[-len(found) :])

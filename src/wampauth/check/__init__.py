@@ -5,20 +5,22 @@ What only shows between workers (``wiring.py``) is looked at here, and so is the
 """
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from wampauth import nodeconfig
-from wampauth.check import files, trial, wiring
+from wampauth.check import files, production, trial, wiring
 from wampauth.check.finding import Finding
 
 __all__ = ["Finding", "check"]
 
 
-def check(directory: Path, config: str | None = None) -> list[Finding]:
+def check(directory: Path, config: str | None = None, for_production: bool = False) -> list[Finding]:
     """What is wrong with a node's configuration, or may be.
 
     :param directory: the node's.
     :param config: the file's name; None: the one that Crossbar.io takes.
+    :param for_production: look also for what keeps the node from facing the internet.
     :raises nodeconfig.NodeError: if it can't be read.
     """
     name = nodeconfig.choose(directory, config)
@@ -37,7 +39,11 @@ def check(directory: Path, config: str | None = None) -> list[Finding]:
         for number, report in enumerate(reports)
         for finding in report.findings
     ]
-    return [*doubled, *found, *wiring.Wiring(workers, reports).findings(), *files.findings(workers)]
+    found = [*doubled, *found, *wiring.Wiring(workers, reports).findings(), *files.findings(workers)]
+    if for_production:
+        found = [replace(one, severity="error") if one.text.endswith(wiring.NO_WATCH) else one for one in found]
+        found += production.findings(directory, workers, reports)
+    return found
 
 
 def _doubled(config: nodeconfig.Section) -> list[Finding]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.logger import LogLevel, formatEvent, globalLogPublisher
 
+from wampauth import store as stores
 from wampauth.authenticator import Authenticator
 from wampauth.check.finding import Severity
 from wampauth.sessions import RealmSessions
@@ -140,7 +141,7 @@ class Trial:
     def _principals(self, place: str, store: str) -> list[tuple[Any, ...]]:
         """Realms and roles of those who are stored; what lies in a store of an author's own can't be seen."""
         try:
-            with closing(connect(store)) as connection:
+            with closing(connect(store, upgrading=False)) as connection:
                 return [(place, *row) for row in showing.places(connection)]
         except StoreError:
             return []  # not one of ours, or it is reported already
@@ -180,6 +181,7 @@ def main() -> None:
     """Read the job, and write the report where nobody else writes."""
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
+    stores.UPGRADING = False
     job = json.load(sys.stdin)
     report = Trial(job["type"]).run(job)
     with told:

@@ -16,12 +16,13 @@ from wampauth.nodeconfig import NodeError, choose
 @click.option(
     "--directory", type=click.Path(path_type=Path), default=".crossbar", show_default=True, help="The node's."
 )
+@click.option("--production", is_flag=True, help="Say also what is to be done before strangers may come.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
-def check(config: str | None, directory: Path, as_json: bool) -> None:
+def check(config: str | None, directory: Path, production: bool, as_json: bool) -> None:
     """Say what is wrong with a node's configuration, without starting it. Exit code 1: something is."""
     try:
         name = choose(directory, config)
-        findings = look(directory, name)
+        findings = look(directory, name, production)
     except NodeError as error:
         raise click.ClickException(str(error)) from None
     for finding in findings:

@@ -1,0 +1,118 @@
+"""What is around the configuration: files and who may read them, certificates, packages, and what the system allows."""
+
+import os
+import re
+import resource
+import stat
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from wampauth import served
+from wampauth.check.finding import Finding
+from wampauth.nodeconfig import Section, walk
+
+SOON = 21 * 86400  # seconds before its end in which a certificate should be renewed
+OTHER_FILES = 200  # file descriptors that a worker needs for itself
+FLAWS = {  # packages that see what strangers send: since when a flaw is mended, and which
+    "autobahn": ("20.12.3", "CVE-2020-35678"),
+    "cryptography": ("44.0.1", "CVE-2024-12797"),
+    "h2": ("4.3.0", "CVE-2025-57804; out of reach where `wampauth start`, or its PYTHONPATH, starts the node"),
+    "idna": ("3.7", "CVE-2024-3651"),
+    "jinja2": ("3.1.6", "CVE-2025-27516"),
+    "pynacl": ("1.6.2", "CVE-2025-69277"),
+    "twisted": ("24.7.0", "CVE-2024-41671"),
+}
+PRIVATE = ("key.priv", "admission.key", "sockets", "../.keys")  # beside those that the configuration names
+
+
+def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
+    """All but served."""
+    yield from _of_files(directory, workers)
+    yield from _of_owner(directory)
+    yield from _of_descriptors(workers)
+    yield from _of_packages()
+
+
+def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
+    """What is wrong with the certificate of a listener, or soon will be."""
+    file, key = directory / str(tls.get("certificate")), directory / str(tls.get("key"))
+    try:
+        shown = served.load(file)
+    except OSError as error:
+        yield Finding(f"{place}.certificate", f"{file}: {error.strerror}")
+        return
+    except ValueError:
+        yield Finding(f"{place}.certificate", f"{file} isn't a certificate in PEM")
+        return
+    left = served.ends(shown) - time.time()
+    day = served.day(served.ends(shown))
+    if left <= 0:
+        yield Finding(f"{place}.certificate", f"{file} has run out on {day}: no client will connect")
+    elif left < SOON:
+        yield Finding(f"{place}.certificate", f"{file} runs out on {day}: renew it", "warning")
+    if served.is_for_development(shown):
+        yield Finding(f"{place}.certificate", f"{file} is for development, or signed by itself: no client trusts it")
+    if not served.names(shown):
+        yield Finding(f"{place}.certificate", f"{file} names no host as its subjectAltName: no client trusts it")
+    try:
+        if not served.fits(shown, key):
+            yield Finding(f"{place}.key", f"{key} isn't the key of {file}")
+    except OSError as error:
+        yield Finding(f"{place}.key", f"{key}: {error.strerror}")
+    except ValueError as error:
+        yield Finding(f"{place}.key", f"{key} isn't a private key in PEM: {error}")
+
+
+def _of_files(directory: Path, workers: list[Section]) -> Iterator[Finding]:
+    for file in sorted(set(_private(directory, workers))):
+        mode = stat.S_IMODE(file.stat().st_mode)
+        if mode & 0o077:
+            right = 700 if file.is_dir() else 600
+            yield Finding("", f"{file} can be read or written by others (mode {mode:04o}): `chmod {right} {file}`")
+    for folder in directory, directory.resolve().parent:
+        if folder.stat().st_mode & 0o022:
+            yield Finding("", f"{folder} can be written by others: who may put files there runs the node")
+
+
+def _private(directory: Path, workers: list[Section]) -> Iterator[Path]:
+    """Files and folders that are only for their owner, those that there are."""
+    sections = [section for worker in workers for _, section in walk(worker)]
+    named = [section.get(name) for section in sections for name in ("key", "store", "admission_key", "audit")]
+    for name in (*PRIVATE, *named):
+        if isinstance(name, str) and "://" not in name and (directory / name).exists():
+            yield directory / name
+    yield from directory.glob("audit*.jsonl*")
+    yield from (file for file in (directory / "../.keys").glob("*") if file.suffix != ".pub")
+
+
+def _of_owner(directory: Path) -> Iterator[Finding]:
+    if directory.stat().st_uid == 0:
+        yield Finding("", f"{directory} belongs to root: run the node as a user of its own")
+    elif directory.stat().st_uid != os.geteuid() != 0:
+        yield Finding("", f"{directory} isn't yours: check as the user that runs the node", "warning")
+
+
+def _of_descriptors(workers: list[Section]) -> Iterator[Finding]:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    for number, worker in enumerate(workers):
+        transports = [section for _, section in walk(worker.get("transports"))]
+        most = [one["max_connections"] for one in transports if isinstance(one.get("max_connections"), int)]
+        wanted = OTHER_FILES + sum(most)
+        if soft != resource.RLIM_INFINITY and wanted > soft:
+            text = f"its connections need {wanted} file descriptors, and {soft} are allowed: LimitNOFILE, `ulimit -n`"
+            yield Finding(f"workers[{number}]", text, "warning")
+
+
+def _of_packages() -> Iterator[Finding]:
+    for name, (mended, what) in FLAWS.items():
+        with suppress(metadata.PackageNotFoundError):
+            found = metadata.version(name)
+            if _numbers(found) < _numbers(mended):
+                yield Finding("", f"{name} {found} has a known flaw, which {mended} hasn't ({what})", "warning")
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", version)]
