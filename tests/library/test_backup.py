@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed
 
 from wampauth import cli
 from wampauth.store import Connection, backup, connect, engine, showing, ticket_digest, writing
+from wampauth.store.engine import transaction
 from wampauth.store.principals import Principals
 from wampauth.store.schema import VERSION
 from wampauth.testing.wamp import CALL, GOODBYE, SUBSCRIBE, SUBSCRIBED, WELCOME, RawClient
@@ -51,7 +52,7 @@ def test_a_backup_is_a_store_with_all_that_is_in_it(path: str, file: Path) -> No
     writing_something(path)
     done = run(path, "backup", str(file))
     assert (done.exit_code, done.stdout) == (0, "")
-    assert done.stderr.startswith(f"{file} holds the store as it is now: keep it like the store itself.")
+    assert f"{file} holds the store as it is now: keep it like the store itself." in done.stderr
     assert everything(str(file)) == everything(path)
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert [one.name for one in file.parent.iterdir()] == [file.name]
@@ -174,7 +175,7 @@ def test_the_store_becomes_what_it_was(path: str, file: Path) -> None:
     after = everything(path)
     assert after.pop("identity") != before.pop("identity")
     assert after == before
-    assert done.stderr.splitlines() == [
+    assert [line for line in done.stderr.splitlines() if "audit" not in line] == [
         "The store is what it was.",
         "Credentials that count again and didn't a moment ago (1):",
         f"  wampauth revoke alice --credential {key}",
@@ -200,7 +201,9 @@ def test_a_backup_goes_where_no_store_is(path: str, file: Path, tmp_path: Path, 
     url = postgresql.create() if target == "server" else str(tmp_path / "new.db")
     try:
         done = run(url, "recover", str(file), "--yes")
-        assert (done.exit_code, done.stderr) == (0, "The store is what it was.\n")
+        assert done.exit_code == 0
+        assert "The store is what it was.\n" in done.stderr
+        assert "count again" not in done.stderr
         assert holds(url) == holds(path)
         again = file.with_name("again.db")
         backup.keep(url, again)
@@ -246,6 +249,19 @@ def test_who_fails_halfway_changes_nothing(path: str, file: Path, monkeypatch: p
     monkeypatch.setattr(backup, "copy_rows", half)
     assert run(path, "recover", str(file), "--yes").stderr == "Error: the disk has gone\n"
     assert everything(path) == before
+
+
+def test_what_an_operator_asked_of_nodes_is_not_asked_again(path: str, file: Path) -> None:
+    ask = "INSERT INTO request (id, made, body) VALUES (?, store_now(), '{}')"
+    with closing(connect(path)) as store, transaction(store):
+        store.execute(ask, ("before",))
+    backup.keep(path, file)
+    with closing(connect(path)) as store:
+        with transaction(store):
+            store.execute("DELETE FROM request")
+            store.execute(ask, ("now",))
+        backup.bring_back(path, file)
+        assert store.execute("SELECT id FROM request").fetchall() == [("now",)]
 
 
 # While a node uses it
