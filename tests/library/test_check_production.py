@@ -2,7 +2,6 @@
 
 import json
 import os
-import resource
 import shutil
 from collections.abc import Callable
 from contextlib import closing
@@ -303,12 +302,6 @@ def test_folders_that_others_can_write(directory: Path) -> None:
 def test_a_node_of_root(directory: Path) -> None:
     os.chown(directory, 0, 0)
     assert ("error", "", ".crossbar belongs to root: run the node as a user of its own") in found(directory)
-
-
-def test_file_descriptors(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda which: (300, 4096))
-    text = "its connections need 400 file descriptors, and 300 are allowed: LimitNOFILE, `ulimit -n`"
-    assert found(directory) == [("warning", "workers[0]", text)]
 
 
 def test_packages_with_known_flaws(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:

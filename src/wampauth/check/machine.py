@@ -1,8 +1,7 @@
-"""What is around the configuration: files and who may read them, certificates, packages, and what the system allows."""
+"""What is around the configuration: files and who may read them, certificates, packages."""
 
 import os
 import re
-import resource
 import stat
 import time
 from collections.abc import Iterator
@@ -15,7 +14,6 @@ from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
 
 SOON = 21 * 86400  # seconds before its end in which a certificate should be renewed
-OTHER_FILES = 200  # file descriptors that a worker needs for itself
 FLAWS = {  # packages that see what strangers send: since when a flaw is mended, and which
     "autobahn": ("20.12.3", "CVE-2020-35678"),
     "cryptography": ("44.0.1", "CVE-2024-12797"),
@@ -32,7 +30,6 @@ def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
     """All but served."""
     yield from _of_files(directory, workers)
     yield from _of_owner(directory)
-    yield from _of_descriptors(workers)
     yield from _of_packages()
 
 
@@ -93,17 +90,6 @@ def _of_owner(directory: Path) -> Iterator[Finding]:
         yield Finding("", f"{directory} belongs to root: run the node as a user of its own")
     elif directory.stat().st_uid != os.geteuid() != 0:
         yield Finding("", f"{directory} isn't yours: check as the user that runs the node", "warning")
-
-
-def _of_descriptors(workers: list[Section]) -> Iterator[Finding]:
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    for number, worker in enumerate(workers):
-        transports = [section for _, section in walk(worker.get("transports"))]
-        most = [one["max_connections"] for one in transports if isinstance(one.get("max_connections"), int)]
-        wanted = OTHER_FILES + sum(most)
-        if soft != resource.RLIM_INFINITY and wanted > soft:
-            text = f"its connections need {wanted} file descriptors, and {soft} are allowed: LimitNOFILE, `ulimit -n`"
-            yield Finding(f"workers[{number}]", text, "warning")
 
 
 def _of_packages() -> Iterator[Finding]:
