@@ -21,7 +21,7 @@ ANYBODY = {  # ways in that ask no authenticator
     "cookie": "asks nobody: who was revoked comes in again",
 }
 LIMITS = ("max_message_size", "open_handshake_timeout", "auto_ping_interval", "auto_ping_timeout")
-DEMO = "com.example."
+RESERVED = "example"  # a domain that is nobody's (RFC 2606), and the lesson's
 
 
 def findings(directory: Path, workers: list[Section], reports: list[Report]) -> Iterator[Finding]:
@@ -111,7 +111,7 @@ def _of_component(place: str, component: Section, known: Mapping[str, Any]) -> I
         return
     guard = (component.get("extra") or {}).get("guard")
     guard = guard if isinstance(guard, Mapping) else {}
-    if known["prefix"].startswith(DEMO):
+    if RESERVED in known["prefix"].split("."):
         yield Finding(place, f"its prefix is {known['prefix']!r}: take your own domain's", "warning")
     if guard.get("require_tls") is not True:
         yield Finding(f"{place}.extra.guard", "require_tls isn't true: tickets are taken without TLS, too")
