@@ -98,11 +98,13 @@ class Guard:
 
     async def answer(self, question: Question) -> Iterable[Item]:
         """What there is to say here to an operator's question (``answering.py``)."""
-        if question["do"] != "throttled":
+        if question["do"] != "why":
             return []
+        asks: Item = {name: getattr(self._settings, name) for name in ("require_tls", "require_channel_binding")}
         found = await self._throttle.waiting(question["subjects"])
-        told = [{"address": address, "subject": subject, "seconds": wait} for address, subject, wait in found]
-        return sorted(told, key=lambda item: item["subject"] is None)[:MOST_TOLD]
+        told: list[Item] = [{"address": address, "subject": who, "seconds": wait} for address, who, wait in found]
+        told.sort(key=lambda item: item["subject"] is None)
+        return [{"asks": asks, "plain_from": self._settings.plain_from}, *told[:MOST_TOLD]]
 
     async def _authenticate(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Follow one attempt to its end. Of those underway there is one a connection, and a limited number in all."""

@@ -22,6 +22,7 @@ from wampauth.testing.wamp import GOODBYE, WELCOME, Message, RawClient
 
 PATIENCE = 15.0  # seconds
 OURS = "127.0.0.1"
+AT_ONCE = 20  # failures that a pair may make
 
 
 @dataclass
@@ -110,7 +111,7 @@ def wait_for(condition: Callable[[], Any]) -> None:
 @pytest.fixture(scope="module", params=["plain", "hardened", "several"])
 def all_sites(request: pytest.FixtureRequest, make_bundle: MakeBundle) -> Iterator[Site]:
     """Each kind of node in turn."""
-    settings = {"refusal_delay": 0.05, "failures_at_once": 1_000, "failures_per_second": 0.01}
+    settings = {"refusal_delay": 0.05, "failures_at_once": AT_ONCE, "failures_per_second": 0.01}
     names = {"plain": ["config.json"], "hardened": ["hardened.yaml"], "several": ["scaled.yaml", "config.json"]}
     bundles = [make_bundle(name, start=False, **settings) for name in names[request.param]]
     where, drop = str(bundles[0].store), None

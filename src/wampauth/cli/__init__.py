@@ -17,6 +17,7 @@ from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
 from wampauth.cli.log import log
 from wampauth.cli.start import start
+from wampauth.cli.why import why
 from wampauth.init import init
 from wampauth.probe import probe
 from wampauth.store import StoreError, showing
@@ -29,7 +30,7 @@ GROUPS = {
         *(credentials.keygen, credentials.rotate),
     ),
     "Who is in, who shall leave, and what has happened": (
-        *(sessions.sessions, sessions.kick, credentials.revoke, principals.restore, log),
+        *(sessions.sessions, why, sessions.kick, credentials.revoke, principals.restore, log),
     ),
     "The store as a whole": (principals.import_, principals.export, backup, recover),
     "The node": (init, check, start, probe),

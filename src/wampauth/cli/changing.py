@@ -37,7 +37,7 @@ def set_(store: Connection, authid: str, force: bool, as_json: bool, **options: 
         require_place(beside(click.get_current_context().obj), place["realm"], place["role"], force)
     writing.change(store, authid, changed)
     acted("set", authid, change=_described(changed))
-    told = ended(store, authid, was["realm"])
+    told = ended(store, was)
     if as_json:
         click.echo(json.dumps({**showing.show(store, authid), **told.numbers()}))
     else:

@@ -141,7 +141,7 @@ def rotate(
     acted("rotate", authid, credential=identifier, change=change)
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
     if not seconds(overlap):
-        sentence += f" {ended(store, authid, showing.show(store, authid)['realm'], old['id'])}"
+        sentence += f" {ended(store, showing.show(store, authid), old['id'])}"
     hand_over(secret, sentence)
 
 
@@ -155,11 +155,11 @@ def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
     if credential is None and not yes:
         click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
-    realm = showing.show(store, authid)["realm"]
+    who = showing.show(store, authid)
     identifier = showing.credential(store, authid, credential)["id"] if credential is not None else None
     writing.revoke(store, authid, identifier)
     acted("revoke", authid, credential=identifier)
-    told = ended(store, authid, realm, identifier)
+    told = ended(store, who, identifier)
     if as_json:
         click.echo(json.dumps({"authid": authid, "credential": identifier, **told.numbers()}))
     else:

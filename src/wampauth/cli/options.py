@@ -58,8 +58,10 @@ def on_store(new: bool = False, urgent: bool = False) -> Callable[[Command], Com
             with closing(connect(path)) as store:
                 if store.upgraded is not None:
                     click.echo(upgraded(store), err=True)
-                command(store, *args, **options)
-                store.settle()
+                try:
+                    command(store, *args, **options)
+                finally:
+                    store.settle()
 
         return run
 

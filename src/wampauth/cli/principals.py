@@ -91,10 +91,10 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 @on_store(urgent=True)
 def remove(store: Connection, authid: str, as_json: bool) -> None:
     """Forget a principal and all its credentials."""
-    realm = showing.show(store, authid)["realm"]
+    who = showing.show(store, authid)
     writing.remove(store, authid)
     acted("remove", authid)
-    told = ended(store, authid, realm)
+    told = ended(store, who)
     if as_json:
         click.echo(json.dumps({"authid": authid, **told.numbers()}))
     else:

@@ -84,9 +84,12 @@ class Ended:
         return {"ended": ended, "nodes": self.answers.asked, "silent": self.answers.silent}
 
 
-def ended(store: Connection, authid: str, realm: str, credential: str | None = None) -> Ended:
-    """The sessions of a principal, or of one of its credentials, that end by what has just been written."""
-    return Ended(ask(store, {"do": "ended", "authid": authid, "credential": credential}), realm)
+def ended(store: Connection, who: dict[str, Any], credential: str | None = None) -> Ended:
+    """The sessions of a principal, or of one of its credentials, that end by what has just been written.
+
+    :param who: the principal, as it was before.
+    """
+    return Ended(ask(store, {"do": "ended", "authid": who["authid"], "credential": credential}), who["realm"])
 
 
 def counted(number: int) -> str:

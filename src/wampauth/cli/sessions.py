@@ -23,7 +23,8 @@ METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of creden
 @on_store()
 def sessions(store: Connection, authid: str | None, realm: str | None, as_json: bool) -> None:
     """List who is in now, at all nodes that have the store open: sessions that an authenticator let in."""
-    answers = ask(store, {"do": "sessions", "authid": authid, "realm": realm})
+    meant = showing.stored(store, authid) if authid else None
+    answers = ask(store, {"do": "sessions", "authid": meant, "realm": realm})
     found = [item for item in answers.telling("session") if not item["ended"]]
     found.sort(key=lambda item: (item["realm"], item["authid"], item["since"] or 0.0))
     show_records(told(store, found), COLUMNS, as_json)
@@ -39,7 +40,8 @@ def kick(store: Connection, authid: str | None, session: int | None, as_json: bo
     """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back."""
     if (authid is None) == (session is None):
         raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
-    answers = ask(store, {"do": "kick", "authid": authid, "session": session})
+    meant = showing.stored(store, authid) if authid else None
+    answers = ask(store, {"do": "kick", "authid": meant, "session": session})
     number = len(answers.telling("ended"))
     acted("kick", authid, session=session, change=f"{number} ended")
     if as_json:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -76,6 +77,13 @@ def show(connection: Connection, authid: str) -> Record:
     with sentences(connection):
         principal = require(connection, authid)
         return {**principal, "credentials": _credentials(connection, principal["authid"])}
+
+
+def stored(connection: Connection, authid: str) -> str:
+    """The authid as it is stored, if it is; its accents may be written otherwise."""
+    with sentences(connection), suppress(Refused):
+        return str(require(connection, authid)["authid"])
+    return authid
 
 
 def labels(connection: Connection, credentials: Collection[str]) -> dict[str, tuple[str, str]]:

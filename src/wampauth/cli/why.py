@@ -1,0 +1,107 @@
+"""Why can't somebody get in? A login that is none, and what was refused before."""
+
+import json
+import sys
+from collections import deque
+from contextlib import closing
+from typing import Any
+
+import click
+
+from wampauth import keys, names
+from wampauth.audit import COUNTED
+from wampauth.cli.acting import NO_AUDIT, audits_of_store
+from wampauth.cli.credentials import chosen_secret
+from wampauth.cli.options import on_store
+from wampauth.cli.reasons import Attempt, Reason, reasons
+from wampauth.history import History, Record, moment
+from wampauth.nodeconfig import beside
+from wampauth.store import Connection, moments
+
+LAST = 10  # refusals that are shown
+MEANT = {  # what the reasons in the audit mean, and what to do
+    "no such credential": "the {thing} is wrong, or there is no such principal",
+    "no such password": "there is no such principal, or it has no password",
+    "expired": "the {thing} has run out: `wampauth show AUTHID` says when",
+    "revoked": "the {thing} was revoked: `wampauth why AUTHID` says by whom",
+    "not yet": "the {thing} doesn't count yet: `wampauth show AUTHID` says from when on",
+    "claims another realm": "the client asks for another realm than the principal's",
+    "claims another authid": "the client names another authid than whose {thing} it is",
+    "out of tokens": "there were too many failures before",
+    "no TLS": "the connection was without TLS, and the node asks for it",
+    "no channel binding": "the client didn't bind its signature to the connection, and the node asks for it",
+}
+THINGS = {"ticket": "ticket", "cryptosign": "key"}
+
+
+@click.command()
+@click.argument("authid", required=False)
+@click.option("--ticket-env", metavar="NAME", help="With the ticket that is in this variable.")
+@click.option("--key", "pubkey", metavar="PUBKEY|FILE", help="With this public key.")
+@click.option("--realm", metavar="R", help="Asking for this realm.")
+@click.option("--last", is_flag=True, help=f"The last {LAST} refusals in the audit, of all or of AUTHID.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object; with --last, one a line.")
+def why(authid: str | None, last: bool, as_json: bool, **shown: str | None) -> None:
+    """Say why AUTHID can't get in. It counts as no attempt, and stands in no audit. Exit code 1: it can't."""
+    if last:
+        if any(shown.values()):
+            raise click.UsageError("--last tells what was; leave out --ticket-env, --key and --realm")
+        _tell_last(authid, as_json)
+    elif authid is None:
+        raise click.UsageError("who can't get in? Give an AUTHID, or --last")
+    else:
+        _tell(authid=authid, as_json=as_json, **shown)
+
+
+@on_store()
+def _tell(
+    store: Connection, authid: str, as_json: bool, ticket_env: str | None, pubkey: str | None, realm: str | None
+) -> None:
+    if ticket_env and pubkey:
+        raise click.UsageError("a login shows a ticket or a key: give one of --ticket-env and --key")
+    ticket = names.ticket(chosen_secret(from_stdin=False, from_env=ticket_env)) if ticket_env else None
+    attempt = Attempt(names.authid(authid), ticket, keys.read_public(pubkey) if pubkey else None, realm)
+    found = list(reasons(store, attempt, beside(click.get_current_context().obj), audits_of_store()))
+    gets_in = not any(reason.is_certain for reason in found)
+    if as_json:
+        click.echo(json.dumps({"authid": authid, "gets_in": gets_in, "reasons": [_record(one) for one in found]}))
+    else:
+        for reason in sorted(found, key=lambda reason: not reason.is_certain):
+            click.echo(reason.text if reason.is_certain else f"Mind: {reason.text}")
+        if gets_in:
+            click.echo(f"Nothing keeps {authid} out.")
+    sys.exit(not gets_in)
+
+
+def _record(reason: Reason) -> dict[str, Any]:
+    return {"reason": reason.name, "text": reason.text, "certain": reason.is_certain}
+
+
+def _tell_last(authid: str | None, as_json: bool) -> None:
+    if not (audits := audits_of_store()):
+        raise click.ClickException(NO_AUDIT)
+    with closing(History(audits)) as history:
+        found = deque((record for record in history if _is_refusal(record, authid)), LAST)
+    for record in found:
+        click.echo(json.dumps(record) if as_json else told(record))
+    if not found and not as_json:
+        click.echo(f"No refusal{f' of {authid}' if authid else ''} is in the audit.")
+
+
+def _is_refusal(record: Record, authid: str | None) -> bool:
+    whom = [str(record[name]) for name in ("authid", "claimed") if name in record]
+    return record["outcome"] in COUNTED and (authid is None or any(names.look_alike(authid, one) for one in whom))
+
+
+def told(record: Record) -> str:
+    """A refusal as a sentence, in one line that a terminal can show."""
+    when = moments.iso(moment(record))
+    who = record.get("authid", record.get("claimed", "somebody"))
+    peer = f" from {record['peer']}" if "peer" in record else ""
+    if "count" in record:
+        text = f"{record['count']} more attempts{peer} were {record['outcome']}"
+    else:
+        thing = THINGS.get(str(record.get("method")), "proof")
+        reason = str(record.get("reason", "no reason is known"))
+        text = f"{who}{peer} was {record['outcome']}: {MEANT.get(reason, reason).format(thing=thing)}"
+    return "".join(c if c.isprintable() else "?" for c in f"{when}  {text}".replace("AUTHID", str(who)))

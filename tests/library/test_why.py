@@ -1,0 +1,206 @@
+"""Somebody says that he can't get in. Does ``wampauth why`` find the cause, and count as no attempt?"""
+
+import json
+import secrets
+from contextlib import closing
+from typing import Any
+
+import pytest
+from nacl.signing import SigningKey
+from sites import AT_ONCE, OURS, Person, Site
+
+from wampauth.store import connect, ticket_digest, writing
+from wampauth.testing.wamp import ABORT, WELCOME, pubkey
+
+pytest_plugins = ["postgres", "sites"]
+
+PAST, FUTURE = "2001-02-03T04:05:06.000+00:00", "2999-01-01T00:00:00.000+00:00"
+
+
+def asked(site: Site, *args: str, **environment: str) -> dict[str, Any]:
+    """What ``wampauth why`` says to programs."""
+    result = site.wampauth("why", *args, "--json", check=False, **environment)
+    said: dict[str, Any] = json.loads(result.stdout)
+    assert result.exit_code == (0 if said["gets_in"] else 1)
+    return said
+
+
+def certain(site: Site, *args: str, **environment: str) -> dict[str, str]:
+    """The reasons that keep him out."""
+    return {one["reason"]: one["text"] for one in asked(site, *args, **environment)["reasons"] if one["certain"]}
+
+
+def give(site: Site, person: Person, kind: str, verifier: str, **terms: Any) -> str:
+    with closing(connect(site.where)) as store:
+        return writing.add_credential(store, person.authid, {"kind": kind, "verifier": verifier, **terms})
+
+
+def bare(site: Site) -> Person:
+    """Somebody without a credential."""
+    bob = Person(f"bob-{secrets.token_hex(4)}", secrets.token_urlsafe(), "")
+    with closing(connect(site.where)) as store:
+        writing.add(store, {"authid": bob.authid, "realm": "realm1", "role": "frontend"})
+    return bob
+
+
+def test_the_last_refusals_in_sentences(site: Site) -> None:
+    """First, since only the first refusals of a minute are whole in the audit."""
+    bob, alice = site.add(), site.add()
+    site.knock().login_ticket(alice.authid, "a guess")
+    site.knock().login_ticket(bob.authid, "a guess")
+    site.wampauth("revoke", bob.authid, "--yes")
+    site.knock().login_ticket(bob.authid, bob.ticket)
+    said = [line.split("  ", 1)[1] for line in told(site, bob.authid)]
+    assert said == [
+        f"{bob.authid} from {OURS} was refused: the ticket is wrong, or there is no such principal",
+        f"{bob.authid} from {OURS} was refused: the ticket was revoked: `wampauth why {bob.authid}` says by whom",
+    ]
+    assert told(site, "nobody-at-all") == ["No refusal of nobody-at-all is in the audit."]
+    everybody = told(site)
+    assert len(everybody) <= 10
+    assert any(alice.authid in line for line in everybody)
+
+
+def told(site: Site, *authid: str) -> list[str]:
+    """The last refusals, at whichever node."""
+    lines = []
+    for bundle in site.bundles:
+        for audit in sorted(bundle.directory.glob("audit[0-9]*.jsonl")) or [bundle.directory / "audit.jsonl"]:
+            if "attempts" not in audit.name:
+                lines += site.wampauth("--audit", str(audit), "why", "--last", *authid).stdout.splitlines()
+    nothing = [line for line in lines if line.startswith("No refusal")]
+    return sorted(line for line in lines if line not in nothing) or nothing[:1]
+
+
+def test_nothing_keeps_him_out(site: Site) -> None:
+    bob = site.add()
+    said = site.wampauth("why", bob.authid, "--ticket-env", "T", "--realm", "realm1", T=bob.ticket).stdout.splitlines()
+    assert said[-1] == f"Nothing keeps {bob.authid} out."
+    assert all(line.startswith("Mind: ") for line in said[:-1])
+    assert bob.ticket not in "".join(said)
+    site.login(bob)
+
+
+def test_no_such_principal(site: Site) -> None:
+    key = pubkey(SigningKey.generate())
+    bob = site.add()
+    give(site, bob, "key", key)
+    assert certain(site, "nobody").keys() == {"no such principal"}
+    assert f"The key is {bob.authid}'s." in certain(site, "nobody", "--key", f"0x{key.upper()}")["no such principal"]
+
+
+def test_the_ticket_is_wrong(site: Site) -> None:
+    bob, alice = site.add(), site.add()
+    text = f"The ticket is wrong: none of {bob.authid}'s."
+    assert certain(site, bob.authid, "--ticket-env", "T", T="guess") == {"ticket wrong": text}
+    whose = certain(site, bob.authid, "--ticket-env", "T", T=alice.ticket)["ticket wrong"]
+    assert whose == f"{text} It is {alice.authid}'s."
+
+
+def test_the_key_is_wrong(site: Site) -> None:
+    bob, alice, key = site.add(), site.add(), pubkey(SigningKey.generate())
+    assert "Nobody has it" in certain(site, bob.authid, "--key", key)["key wrong"]
+    give(site, alice, "key", key)
+    assert certain(site, bob.authid, "--key", key)["key wrong"].endswith(f"The key is {alice.authid}'s.")
+    assert certain(site, alice.authid, "--key", key) == {}
+
+
+def test_nothing_to_log_in_with(site: Site) -> None:
+    assert certain(site, bare(site).authid).keys() == {"no credential"}
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_expired(site: Site, shown: bool) -> None:
+    bob = site.add(label="laptop")
+    with closing(connect(site.where)) as store:
+        store.execute("UPDATE credential SET expires = 981173106 WHERE id = ?", (bob.credential,))
+    how = ("--ticket-env", "T") if shown else ()
+    found = certain(site, bob.authid, *how, T=bob.ticket)
+    assert found == {"expired": f"The ticket {bob.credential} (laptop) has run out at {PAST}."}
+
+
+def test_not_yet(site: Site) -> None:
+    bob = site.add(not_before=FUTURE)
+    assert certain(site, bob.authid) == {"not yet": f"The ticket {bob.credential} counts from {FUTURE} on."}
+
+
+def test_one_that_counts_is_enough_unless_another_is_shown(site: Site) -> None:
+    bob, new = site.add(), secrets.token_urlsafe()
+    give(site, bob, "ticket", ticket_digest(new))
+    site.wampauth("revoke", bob.authid, "--credential", bob.credential)
+    assert certain(site, bob.authid) == {}
+    assert certain(site, bob.authid, "--ticket-env", "T", T=new) == {}
+    assert certain(site, bob.authid, "--ticket-env", "T", T=bob.ticket).keys() == {"revoked"}
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_revoked_by_whom_and_when(site: Site, whole: bool) -> None:
+    bob = site.add()
+    site.wampauth("revoke", bob.authid, *(["--yes"] if whole else ["--credential", bob.credential]))
+    (text,) = certain(site, bob.authid).values()
+    (act,) = [one for one in site.audit if one["outcome"] == "acted" and one.get("authid") == bob.authid]
+    assert f" was revoked at {act['time'][:15]}" in text
+    assert f" by {act['operator']}" in text
+    assert ("restore" in text) == whole
+
+
+def test_another_realm(site: Site) -> None:
+    bob = site.add()
+    assert certain(site, bob.authid, "--realm", "devices").keys() == {"another realm"}
+
+
+def test_a_role_that_the_configuration_has_not(site: Site) -> None:
+    if site.is_several:
+        pytest.skip("beside a database server lies no configuration")
+    bob = site.add(role="janitor")
+    assert "realm1 has no role janitor in" in certain(site, bob.authid)["not in the configuration"]
+
+
+def test_what_the_node_asks_of_connections(site: Site) -> None:
+    bob = site.add()
+    minded = {one["reason"] for one in asked(site, bob.authid)["reasons"] if not one["certain"]}
+    assert minded >= ({"TLS", "channel binding"} if site.tls else set())
+    assert site.tls or not minded & {"TLS", "channel binding"}
+
+
+def test_throttled_until_when(site: Site) -> None:
+    bob = site.add()
+    with site.knock() as client:
+        client.login_ticket(bob.authid, "a guess")
+    assert certain(site, bob.authid) == {}
+    for _ in range(2 * AT_ONCE):  # at each authenticator of the scaled node
+        answer = site.knock().login_ticket(bob.authid, "a guess")
+        if answer[0] == ABORT and answer[2] == "com.example.too_many_attempts":
+            break
+    found = certain(site, bob.authid)["throttled"]
+    assert f"From {OURS}, {bob.authid} is throttled until 2" in found
+
+
+def test_too_many_sessions(site: Site) -> None:
+    bob = site.add()
+    site.wampauth("set", bob.authid, "--max-sessions", "1")
+    assert certain(site, bob.authid) == {}
+    site.login(bob)
+    assert certain(site, bob.authid).keys() == {"too many sessions"}
+
+
+def test_it_counts_as_no_attempt(site: Site) -> None:
+    """However often it is asked, he isn't throttled, and no audit has a line of it."""
+    bob = site.add()
+    before = attempts(site)
+    for _ in range(3):
+        certain(site, bob.authid, "--ticket-env", "T", T="a guess")
+    assert attempts(site) == before
+    assert site.knock().login_ticket(bob.authid, bob.ticket)[0] == WELCOME
+
+
+def attempts(site: Site) -> list[dict[str, Any]]:
+    """What the audit has, but for sessions that leave and summaries of attempts that were made before."""
+    return [one for one in site.audit if one["outcome"] != "left" and "count" not in one]
+
+
+@pytest.mark.parametrize(
+    "args", [[], ["bob", "--last", "--realm", "realm1"], ["bob", "--key", "x", "--ticket-env", "T"]]
+)
+def test_what_makes_no_sense(site: Site, args: list[str]) -> None:
+    assert site.wampauth("why", *args, check=False).exit_code == 2
