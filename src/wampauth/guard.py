@@ -52,6 +52,7 @@ from wampauth.settings import Settings
 from wampauth.throttle import Throttle
 from wampauth.turns import Turns
 
+PATIENCE_IN_LINE = 2  # times the deadline: to come back would cost a client, and us, more than to wait
 MAX_WAITING = 2000  # attempts that weren't worth a check, and wait for their no; beyond that it is given at once
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 MOST_TOLD = 100  # who is throttled, to an operator
@@ -147,7 +148,7 @@ class Guard:
             attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket, self._prefix)
             await self._let_in(attempt)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
-            principal = keep_to(claim, complete(claim, await self._in_time(attempt, check, claim)))
+            principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
             keep_out(OWN_REALMS, principal)
             if not self._settings.oldest_leaves:
                 keep_within(self._admissions.present(principal), principal)
@@ -184,9 +185,11 @@ class Guard:
         """Wait for its turn, which it keeps until it is answered.
 
         :raises Refusal: if there were too many failures.
-        :raises Busy: if there is none before the deadline.
+        :raises Busy: if it doesn't come in time.
         """
-        turn = self._turns.take(attempt.subject, attempt.address, attempt.started + self._settings.deadline)
+        turn = self._turns.take(
+            attempt.subject, attempt.address, attempt.started + PATIENCE_IN_LINE * self._settings.deadline
+        )
         self._connections.asks(attempt.origin.connection)
         if turn is not None:
             await turn
@@ -229,7 +232,7 @@ class Guard:
         told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
         return {**told, **METHODS[attempt.method].told(principal)}
 
-    def _in_time(self, attempt: Attempt, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
+    def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""
         outcome: Deferred[Any] = Deferred()
 
@@ -238,8 +241,7 @@ class Guard:
             if not outcome.called:
                 outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
 
-        left = attempt.started + self._settings.deadline - self._clock.seconds()
-        timer = self._clock.callLater(max(0.0, left), give_up)
+        timer = self._clock.callLater(self._settings.deadline, give_up)
 
         def settle(result: Any) -> None:
             if timer.active():

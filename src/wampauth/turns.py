@@ -19,7 +19,7 @@ from wampauth.throttle import Key, Throttle
 
 MAX_UNDERWAY = 2000  # attempts at once, half of them from one address
 MAX_IN_LINE = 20_000  # attempts that wait for their turn, half of them from one address
-AT_A_TIME = 50  # who are called, or sent away, before the reactor sees to something else
+AT_A_TIME = 100  # who are called, or sent away, before the reactor sees to something else
 CROWDED = "too many attempts at once"
 
 Outcome = BaseException | None  # None: it is its turn

@@ -217,15 +217,15 @@ def test_waiting_is_bounded_in_number(guarded: MakeGuarded, monkeypatch: pytest.
 
 
 def test_who_cannot_be_answered_in_time_is_told_when_to_come_back_and_not_all_at_once(guarded: MakeGuarded) -> None:
-    """100 are checked a second, so that 1,500 of 2,000 would have to wait for too long."""
+    """50 are checked a second, so that 1,500 of 2,000 would have to wait for too long."""
     storm = Storm(guarded())
     storm.come(2000)
-    for _ in range(60):
+    for _ in range(110):
         storm.guard.clock.advance(0.1)
-        for check in storm.asked()[:10]:
+        for check in storm.asked()[:5]:
             check.answer()
     told = [attempt.no[1] for attempt in storm.attempts if attempt.uri == TOO_MANY and attempt.no]
-    assert 1300 < len(told) < 1500
+    assert 1200 < len(told) < 1500
     seconds = [
         int(found[1])
         for text in told
@@ -241,7 +241,7 @@ def test_nothing_of_it_is_left_behind(guarded: MakeGuarded) -> None:
     storm = Storm(guarded())
     storm.come(500)
     storm.come(50, authid="fleet")
-    storm.guard.clock.pump([DEADLINE, *[0.0] * 20])
+    storm.guard.clock.pump([DEADLINE, *[0.0] * 20, DEADLINE, *[0.0] * 20, DEADLINE])
     assert len(storm.attempts) == sum(attempt.answered for attempt in storm.attempts)
     assert storm.guard.held() == 0
     waiting = storm.guard.guard._turns
@@ -250,7 +250,8 @@ def test_nothing_of_it_is_left_behind(guarded: MakeGuarded) -> None:
 
 def test_the_audit_tells_of_them(guarded: MakeGuarded) -> None:
     storm = Storm(guarded())
-    storm.come(103)
-    storm.guard.clock.pump([DEADLINE, *[0.0] * 3])
-    assert [one["reason"] for one in storm.guard.audit if one["outcome"] == "throttled"] == [turns.CROWDED] * 3
+    storm.come(303)
+    storm.guard.clock.pump([2 * DEADLINE, *[0.0] * 9])
+    reasons = {one["reason"] for one in storm.guard.audit if one["outcome"] == "throttled"}
+    assert reasons == {turns.CROWDED}
     assert "ticket" not in json.dumps([one["reason"] for one in storm.guard.audit])
