@@ -21,7 +21,7 @@ from typing import Any
 
 import wall_clock
 from nacl.signing import SigningKey
-from strangers import DUMP, HELLO1, STEPS, Crowd, Way, Wire, many_files, nest, ways
+from strangers import DUMP, GUESSING, HELLO1, STEPS, Crowd, Way, Wire, many_files, nest, ways
 
 from wampauth.testing.wamp import (
     AUTHENTICATE,
@@ -118,9 +118,10 @@ def deep_nesting(attacker: Attacker) -> None:
 
 def connections_that_wait(attacker: Attacker) -> None:
     """As many as come again, when they are cut off, until the end. Of all threads together."""
-    number = CROWD // THREADS
-    crowd = Crowd(attacker.way(), attacker.random.choice(list(STEPS)), number, (SHARED, *ELSEWHERE[:2]))
-    if not crowd.way.websocket and crowd.step == "dripping headers":
+    number, step = CROWD // THREADS, attacker.random.choice(list(STEPS))
+    sources = tuple(ELSEWHERE) if step == GUESSING else (SHARED, *ELSEWHERE[:2])
+    crowd = Crowd(attacker.way(), step, number, sources)
+    if not crowd.way.websocket and step == "dripping headers":
         crowd.step = "no HELLO"
     threading.Timer(max(0.0, attacker.until - time.monotonic()), crowd.stop).start()
     crowd.run()

@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import cbor2
 import msgpack  # type: ignore[import-untyped]
 
-from wampauth.testing.wamp import HELLO, ROLES
+from wampauth.testing.wamp import AUTHENTICATE, HELLO, ROLES
 
 NUMBERS = {"json": 1, "msgpack": 2, "cbor": 3}  # of serializers in RawSocket
 DUMP: dict[str, Callable[[Any], bytes]] = {
@@ -192,7 +192,23 @@ def at_challenge(way: Way, source: str) -> socket.socket:
     return wire.socket
 
 
-STEPS = {"TCP only": at_tcp, "dripping headers": in_headers, "no HELLO": at_websocket, "at CHALLENGE": at_challenge}
+def at_authenticate(way: Way, source: str) -> socket.socket:
+    """Send a ticket that takes the node long to refuse, and wait for that."""
+    wire = way.open(source)
+    wire.send(HELLO1)
+    wire.receive()
+    wire.send([AUTHENTICATE, "guess", {}])
+    return wire.socket
+
+
+GUESSING = "at AUTHENTICATE"  # is throttled, and so are all others from the same address
+STEPS = {
+    "TCP only": at_tcp,
+    "dripping headers": in_headers,
+    "no HELLO": at_websocket,
+    "at CHALLENGE": at_challenge,
+    GUESSING: at_authenticate,
+}
 
 
 @dataclass
