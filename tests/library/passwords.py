@@ -31,6 +31,9 @@ class Checks:
     async def ticket(self, claim):
         return await self.store.by_ticket(claim)
 
+    async def cryptosign(self, claim):
+        return await self.store.by_key(claim)
+
     async def scram(self, claim):
         return await self.store.by_scram(claim)
 

@@ -1,0 +1,98 @@
+"""Enrolment and passwords at a node of six processes: the proxies ask, and check the proofs."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conftest import Bundle, Config, MakeBundle
+from nacl.signing import SigningKey
+from passwords import CHECKS, PASSWORD, SECRET, Scram, cra_proof, login_cra, login_scram
+from test_enrolment import cutting_line, device, pubkey, shown, token_for
+
+from wampauth.testing import ABORT, CHALLENGE, GOODBYE, WELCOME, RawClient
+
+pytest_plugins = ["postgres", "store_fixtures"]
+
+
+@pytest.fixture(scope="module")
+def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
+    bundle = make_bundle("scaled.yaml", start=False, refusal_delay=0.05, decoy=["realm1", "frontend"])
+    (bundle.directory / "ways.py").write_text(CHECKS)
+
+    def edit(config: Config) -> None:
+        for worker in config["workers"]:
+            if "pythonpath" in worker["options"]:
+                worker["options"]["pythonpath"].append(str(bundle.directory))
+            for component in worker.get("components", ()):
+                component["classname"] = component["classname"].replace("authenticator.", "ways.")
+            for transport in worker.get("transports", ()) if worker["type"] == "proxy" else ():
+                auth = transport["paths"]["ws"]["auth"]
+                for method in "scram", "wampcra":
+                    auth[method] = {**auth["ticket"], "authenticator": f"com.example.authenticate.{method}"}
+
+    bundle.edit_config(edit)
+    bundle.wampauth("add", "alice", "--realm", "realm1", "--role", "frontend")
+    bundle.wampauth("password", "alice", "--from-env", "PW", PW=PASSWORD)
+    node = bundle.start()
+    yield bundle
+    node.stop()
+
+
+def test_who_knows_the_password_joins_and_stays(scaled: Bundle) -> None:
+    with RawClient(scaled.url) as client:
+        proof = Scram("alice", PASSWORD)
+        welcome = client.authenticate(proof.proof(client.hello("realm1", "scram", "alice", proof.extra)))
+        assert welcome[0] == WELCOME
+        assert proof.trusts(welcome)
+        with pytest.raises(TimeoutError):
+            client.receive(timeout=1.5)
+        scaled.wampauth("password", "alice", "--from-env", "PW", PW=PASSWORD)
+        assert client.receive()[0::2] == [GOODBYE, "com.example.revoked"]
+    with RawClient(scaled.url) as client:
+        assert login_cra(client, "carol", SECRET)[0] == WELCOME
+
+
+def test_strangers_are_challenged_alike_by_every_process(scaled: Bundle) -> None:
+    seen: dict[str, set[str]] = {"alice": set(), "nobody": set()}
+    for authid in [*seen] * 4:
+        with RawClient(scaled.url) as client:
+            challenge: Any = client.hello("realm1", "scram", authid, Scram(authid, "guess").extra)
+            assert challenge[0] == CHALLENGE
+            del challenge[2]["nonce"]
+            seen[authid].add(json.dumps(challenge))
+    assert [len(challenges) for challenges in seen.values()] == [1, 1]
+    with RawClient(scaled.url) as client, RawClient(scaled.url) as other:
+        assert login_scram(client, "alice", "guess") == login_scram(other, "nobody", "guess")
+
+
+def test_a_challenge_takes_one_proof(scaled: Bundle) -> None:
+    for method in "scram", "wampcra":
+        with RawClient(scaled.url) as client:
+            right = Scram("alice", PASSWORD)
+            authid = "alice" if method == "scram" else "carol"
+            challenge = client.hello("realm1", method, authid, right.extra)
+            proof = right.proof(challenge) if method == "scram" else cra_proof(SECRET, challenge)
+            assert [client.authenticate(one)[0] for one in ("A" * 44, proof)] == [ABORT] * 2
+
+
+def test_a_device_enrols_though_its_answer_is_lost(scaled: Bundle, tmp_path: Any) -> None:
+    token, key = token_for(scaled, "lost"), SigningKey.generate()
+    (tmp_path / "device.key").write_bytes(bytes(key))
+    with cutting_line(scaled.port) as port, RawClient(f"ws://127.0.0.1:{port}/ws") as client:
+        client.hello("devices", "ticket", "lost", shown(key, token, "lost"))
+        with pytest.raises(Exception, match="close"):
+            client.authenticate(token)
+    (known,) = json.loads(scaled.wampauth("show", "lost", "--json").stdout)["credentials"]
+    assert (known["kind"], known["verifier"]) == ("key", pubkey(key))
+
+
+def test_a_device_enrols_and_stays(scaled: Bundle, tmp_path: Any) -> None:
+    token, key = token_for(scaled, "stays"), SigningKey.generate()
+    with RawClient(scaled.url) as client:
+        client.hello("devices", "ticket", "stays", shown(key, token, "stays"))
+        welcome = client.authenticate(token)
+        assert welcome[0] == WELCOME
+        with pytest.raises(TimeoutError):
+            client.receive(timeout=1.5)
+    assert device(scaled.port, tmp_path, "stays", token).returncode == 1  # it is spent
