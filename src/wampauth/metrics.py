@@ -43,6 +43,10 @@ GAUGES: dict[str, tuple[str, Any]] = {
     "sessions": ("Live sessions that the authenticator let in, by realm.", sum),
     "connections_unjoined": ("Connections that have not joined a realm.", sum),
     "queue_length": ("What is waiting or under way, by queue.", sum),
+    "certificate_end_seconds": (
+        "When the certificate that is shown runs out, in seconds since 1970, by file.",
+        min,
+    ),
     "store_up": ("Whether the store has answered the last question about live sessions, by realm.", min),
 }
 COUNTERS: dict[str, str] = {"ticks_late": "Looks at live sessions that came more than a tick too late, by realm."}

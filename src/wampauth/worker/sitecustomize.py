@@ -13,6 +13,7 @@ that a stranger could use are taken away:
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
+A listener shows a renewed certificate without a restart (``renewal.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``), and the operator which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
@@ -38,6 +39,7 @@ RECURSION_LIMIT = 1_000  # Python's own
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
 CHANGED = {  # modules of the router, and what changes them
     "autobahn.websocket.protocol": ("wampauth.origins", "tell_of_refused"),
+    "crossbar.common.twisted.endpoint": ("wampauth.worker.renewal", "renew_certificates"),
     "crossbar.router.auth": ("wampauth.worker.proofs", "take_one_a_challenge"),
     "crossbar.worker.proxy": ("wampauth.worker.goodbye", "pass_on"),
 }
