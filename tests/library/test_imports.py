@@ -31,11 +31,10 @@ FLOORS = [
         "nodeconfig",
         "http",
         "history",
-        "figures",
         "acts",
     },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins", "enrolment", "gathering", "certificates", "served"},
+    | {"origins", "enrolment", "gathering", "certificates", "served", "figures"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}
