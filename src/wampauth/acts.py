@@ -3,6 +3,7 @@
 Refusals can't push it out, since they stand in a file of their own. It never holds a secret.
 """
 
+import errno
 import os
 import pwd
 from contextlib import closing, suppress
@@ -56,6 +57,8 @@ def _name(number: int) -> str:
 def _make(audit: Path) -> None:
     """An audit that isn't there yet belongs to the owner of its folder: made by root as root's, it would keep the node
     from starting."""
+    if audit.exists() and not audit.is_file():  # our rights to /dev/null aren't those of others
+        raise OSError(errno.EINVAL, "this is no file that lines can be added to", str(audit))
     with suppress(FileExistsError):
         file = os.open(audit, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:

@@ -4,6 +4,7 @@ import errno
 import stat
 import subprocess
 import sys
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,10 @@ PATIENCE = 30.0  # seconds
 
 
 def run(where: str, *args: str, **options: Any) -> Result:
-    return CliRunner().invoke(cli.main, ["--store", where, *args], **options)
+    """A command, whose act goes where no other test looks."""
+    with tempfile.TemporaryDirectory() as folder:
+        audit = str(Path(folder, "audit.jsonl"))
+        return CliRunner().invoke(cli.main, ["--store", where, "--audit", audit, *args], **options)
 
 
 def holds(where: str) -> dict[str, Any]:

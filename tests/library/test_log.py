@@ -71,7 +71,7 @@ def test_each_act_is_in_the_audit(operator: Operator, tmp_path: Path) -> None:
     assert {record.get("authid") for record in did[:8]} == {"alice"}
     assert did[0]["change"] == "role frontend" and did[0]["realm"] == "realm1"
     assert "label phone" in did[1]["change"] and "expires 2" in did[2]["change"] and KEY in did[3]["change"]
-    assert did[5]["credential"] == "laptop"
+    assert did[5]["credential"] == did[3]["credential"]
     audit = (tmp_path / "audit.jsonl").read_text()
     assert not [secret for secret in ("secret123", "secret456", made, "argon2id") if secret in audit]
 

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -230,6 +231,41 @@ def test_version() -> None:
     assert (
         CliRunner().invoke(cli.main, ["--version"], prog_name="wampauth").stdout == f"wampauth {wampauth.__version__}\n"
     )
+
+
+def test_each_command_answers_programs(operator: Operator, tmp_path: Path) -> None:
+    """With ``--json``: one object on standard output, and no sentence beside it; a secret only where one is made."""
+    key, backup = str(tmp_path / "own.key"), str(tmp_path / "copy.db")
+
+    def asked(*command: str, **options: Any) -> dict[str, Any]:
+        done = operator.done(*command, "--json", **options)
+        (line,) = done.stdout.splitlines()
+        assert "is " not in done.stderr and "has the" not in done.stderr
+        return dict(json.loads(line))
+
+    assert asked("add", "carol", "--realm", "realm1", "--role", "r") == {
+        "authid": "carol",
+        "realm": "realm1",
+        "role": "r",
+    }
+    made = asked("ticket", "carol", "--label", "one")
+    assert len(made["ticket"]) == 43 and made["kind"] == "ticket" and len(made["credential"]) == 16
+    assert "ticket" not in asked("ticket", "carol", "--from-stdin", input="secret123")
+    pubkey = asked("keygen", key)["pubkey"]
+    assert asked("key", "carol", f"{key}.pub")["pubkey"] == pubkey
+    rotated = asked("rotate", "carol", "one")
+    assert rotated["follows"] == "one" and len(rotated["ticket"]) == 43
+    assert asked("password", "carol", "--from-env", "P", env={"P": "secret"})["kind"] == "scram"
+    assert asked("set", "carol", "--role", "other")["role"] == "other"
+    assert asked("revoke", "carol", "--yes")["nodes"] == 0
+    assert asked("restore", "carol") == {"authid": "carol", "state": "active"}
+    (tmp_path / "exported").write_text(operator.done("export").stdout)
+    assert asked("backup", backup) == {"file": backup}
+    assert asked("remove", "carol", "--yes")["authid"] == "carol"
+    assert asked("recover", backup, "--yes")["again"]
+    other = Operator(tmp_path / "other")
+    other.folder.mkdir()
+    assert json.loads(other.done("import", str(tmp_path / "exported"), "--json").stdout) == {"imported": 4}
 
 
 KEY = bytes(SigningKey.generate().verify_key).hex()

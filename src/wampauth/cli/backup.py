@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from wampauth.cli.acting import acted
+from wampauth.cli.saying import say, with_json
 from wampauth.store import backup as copies
 
 MOST = 20  # credentials that are named
@@ -14,29 +15,30 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 
 @click.command()
 @click.argument("file", type=FILE)
+@with_json
 @click.pass_obj
 def backup(where: str, file: Path) -> None:
     """Write all of the store into a new FILE, while nodes use it. FILE is a store itself, for its owner only."""
     copies.keep(where, file)
     acted("backup", change=f"to {file}")
-    click.echo(
-        f"{file} holds the store as it is now: keep it like the store itself. `wampauth recover` reads it.", err=True
-    )
+    sentence = f"{file} holds the store as it is now: keep it like the store itself. `wampauth recover` reads it."
+    say(sentence, file=str(file))
 
 
 @click.command()
 @click.argument("file", type=FILE)
 @click.confirmation_option("--yes", prompt=QUESTION, help="Don't ask.")
+@with_json
 @click.pass_obj
 def recover(where: str, file: Path) -> None:
     """Make the store what it was when `backup` wrote FILE, while nodes use it. Who was revoked since then counts
     again; whom it doesn't know leaves within a second."""
     again = copies.bring_back(where, file)
     acted("recover", change=f"from {file}, {len(again)} credentials count again")
-    click.echo("The store is what it was.", err=True)
+    lines = ["The store is what it was."]
     if again:
-        click.echo(f"Credentials that count again and didn't a moment ago ({len(again)}):", err=True)
-        for authid, credential in again[:MOST]:
-            click.echo(f"  wampauth revoke {authid} --credential {credential}", err=True)
+        lines.append(f"Credentials that count again and didn't a moment ago ({len(again)}):")
+        lines += [f"  wampauth revoke {authid} --credential {credential}" for authid, credential in again[:MOST]]
     if len(again) > MOST:
-        click.echo(f"  and {len(again) - MOST} more", err=True)
+        lines.append(f"  and {len(again) - MOST} more")
+    say("\n".join(lines), again=[{"authid": authid, "credential": credential} for authid, credential in again])

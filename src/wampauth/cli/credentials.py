@@ -16,6 +16,7 @@ from wampauth import certificates, keys, names, scram
 from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
+from wampauth.cli.saying import say, with_json
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 from wampauth.store.moments import iso
 from wampauth.store.moments import seconds as seconds_of
@@ -27,6 +28,7 @@ FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't r
 @click.command()
 @click.argument("authid")
 @with_terms
+@with_json
 @with_chosen
 @on_store()
 def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
@@ -35,15 +37,15 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
     given = terms(store, **options)
     identifier = writing.add_credential(store, authid, {**credential, **given})
     acted("ticket", authid, credential=identifier, change=_described({"kind": credential["kind"], **given}))
-    hand_over(
-        secret, f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
-    )
+    sentence = f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
+    say(sentence, ticket=secret, authid=authid, credential=identifier, kind=credential["kind"])
 
 
 @click.command()
 @click.argument("authid")
 @click.argument("pubkey", metavar="PUBKEY|FILE")
 @with_terms
+@with_json
 @on_store()
 def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> None:
     """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, or a file that holds one of these."""
@@ -51,13 +53,14 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
     verifier = keys.read_public(pubkey)
     identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})
     acted("key", authid, credential=identifier, change=_described({"key": verifier, **given}))
-    click.echo(f"{authid} has the key {identifier}.", err=True)
+    say(f"{authid} has the key {identifier}.", authid=authid, credential=identifier, kind="key", pubkey=verifier)
 
 
 @click.command()
 @click.argument("authid")
 @click.argument("file", type=click.Path(path_type=Path))
 @with_terms
+@with_json
 @on_store()
 def cert(store: Connection, authid: str, file: Path, **options: str | None) -> None:
     """Register a TLS client certificate for AUTHID, in PEM or DER. It counts until it runs out, or --expires."""
@@ -65,12 +68,13 @@ def cert(store: Connection, authid: str, file: Path, **options: str | None) -> N
     identifier = writing.add_credential(store, authid, credential)
     told = {"fingerprint": credential["verifier"], "expires": credential["expires"]}
     acted("cert", authid, credential=identifier, change=_described(told))
-    click.echo(f"{authid} has the certificate {identifier}.", err=True)
+    say(f"{authid} has the certificate {identifier}.", authid=authid, credential=identifier, kind="cert", **told)
 
 
 @click.command()
 @click.argument("authid")
 @with_terms
+@with_json
 @with_chosen
 @on_store()
 def password(store: Connection, authid: str, from_stdin: bool, from_env: str | None, **options: str | None) -> None:
@@ -85,14 +89,17 @@ def password(store: Connection, authid: str, from_stdin: bool, from_env: str | N
     given = terms(store, **options)
     identifier = writing.set_password(store, authid, verifier, given)
     acted("password", authid, credential=identifier, change=_described(given) or None)
-    click.echo(f"{authid} has the password {identifier}, and no other.", err=True)
+    sentence = f"{authid} has the password {identifier}, and no other."
+    say(sentence, authid=authid, credential=identifier, kind="scram")
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@with_json
 def keygen(file: Path) -> None:
     """Make a key pair: the private half in FILE (for you alone), the public half in FILE.pub and on standard output."""
-    click.echo(keys.generate(file))
+    pubkey = keys.generate(file)
+    say(None, shown=pubkey, pubkey=pubkey, file=str(file))
 
 
 @click.command()
@@ -101,6 +108,7 @@ def keygen(file: Path) -> None:
 @click.argument("pubkey", metavar="[PUBKEY|FILE]", required=False)
 @click.option("--overlap", default="7d", show_default=True, metavar="SPAN", help="How long the old one still counts.")
 @with_terms
+@with_json
 @with_chosen
 @on_store()
 def rotate(
@@ -142,7 +150,7 @@ def rotate(
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
     if not seconds(overlap):
         sentence += f" {ended(store, showing.show(store, authid), old['id'])}"
-    hand_over(secret, sentence)
+    say(sentence, ticket=secret, authid=authid, credential=identifier, follows=credential, overlap=overlap)
 
 
 @click.command()
@@ -199,11 +207,3 @@ def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
 def _described(terms: dict[str, str]) -> str:
     """What the audit has of a credential."""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in terms.items())
-
-
-def hand_over(secret: str | None, sentence: str) -> None:
-    """A secret goes to standard output, alone; what else there is to say does not."""
-    if secret:
-        click.echo(secret)
-        sentence += " This is the only time that the ticket is shown."
-    click.echo(sentence, err=True)

@@ -13,6 +13,7 @@ from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, on_store, seconds
 from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
+from wampauth.cli.saying import say, with_json
 from wampauth.cli.tables import show_records
 from wampauth.nodeconfig import Places, beside
 from wampauth.store import Connection, moving, showing, writing
@@ -26,6 +27,7 @@ FORCE = "Also if no configuration beside the store has this realm or role."
 @click.option("--role", required=True, help="Its role there.")
 @click.option("--extra", default="{}", metavar="JSON", help="An object that it finds in its authextra.")
 @click.option("--force", is_flag=True, help=FORCE)
+@with_json
 @click.pass_obj
 def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) -> None:
     """Add a principal. It can't log in until it has a ticket or a key."""
@@ -43,6 +45,7 @@ def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) 
 def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
     writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed(extra)})
     acted("add", names.authid(authid), realm=realm, change=f"role {role}")
+    say(None, authid=names.authid(authid), realm=realm, role=role)
 
 
 @click.command("list")
@@ -103,16 +106,19 @@ def remove(store: Connection, authid: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("authid")
+@with_json
 @on_store()
 def restore(store: Connection, authid: str) -> None:
     """Take the revocation of AUTHID back. Credentials that were withdrawn one by one stay withdrawn."""
     writing.restore(store, authid)
     acted("restore", authid)
+    say(None, authid=authid, state="active")
 
 
 @click.command("import")
 @click.argument("file", type=click.File("rb"))
 @click.option("--force", is_flag=True, help=FORCE)
+@with_json
 @on_store(new=True)
 def import_(store: Connection, file: Any, force: bool) -> None:
     """Add the principals in FILE (- for standard input), as `export` writes them: all or none."""
@@ -123,7 +129,7 @@ def import_(store: Connection, file: Any, force: bool) -> None:
             store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
         )
     acted("import", change=f"{count} principals")
-    click.echo(f"{count} principals were imported.", err=True)
+    say(f"{count} principals were imported.", imported=count)
 
 
 @click.command()
