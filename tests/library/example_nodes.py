@@ -118,10 +118,11 @@ def say(handler: BaseHTTPRequestHandler, code: int, body: bytes = b"", **headers
     handler.wfile.write(body)
 
 
-def falling(url: str, authid: str, ticket: str) -> set[str]:
+def falling(url: str, authid: str, ticket: str | None, *more: str, realm: str = REALM) -> set[str]:
     """The rows of the attacker that we ship to which this node falls, but for what isn't the authenticator's business.
     It takes a minute."""
-    command = ["probe", url, "--realm", REALM, "--authid", authid, "--ticket-env", "MYTICKET", "--json"]
+    command = ["probe", url, "--realm", realm, "--authid", authid, "--json", *more]
+    command += ["--ticket-env", "MYTICKET"] if ticket else []
     done = CliRunner().invoke(cli.main, command, env={"MYTICKET": ticket})
     verdicts = {row["name"]: row["verdict"] for row in json.loads(done.stdout)["rows"]}
     assert set(verdicts) == set(ROWS)

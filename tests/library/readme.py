@@ -175,7 +175,16 @@ class Shell:
     def folder(self) -> Path:
         """The copy."""
         shutil.copytree(set_up(), self._folder, symlinks=True, dirs_exist_ok=True)
-        for pattern in "Makefile", "client.py", "examples/*.py", ".crossbar/*.json", ".crossbar/*.yaml", STAGES:
+        for pattern in (
+            "Makefile",
+            "client.py",
+            "examples/*.py",
+            "examples/*/*.py",
+            "examples/*/.crossbar/*.yaml",
+            ".crossbar/*.json",
+            ".crossbar/*.yaml",
+            STAGES,
+        ):
             for file in self._folder.glob(pattern):
                 file.write_text(self._to_here(file.read_text()))
         return self._folder

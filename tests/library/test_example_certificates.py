@@ -16,7 +16,7 @@ import trustme
 from autobahn.wamp.exception import ApplicationError
 from click.testing import CliRunner, Result
 from conftest import HERE, free_port, read_config
-from example_nodes import Example, running
+from example_nodes import Example, falling, running
 from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred
 from websockets.exceptions import WebSocketException
@@ -29,9 +29,28 @@ from wampauth.testing import ABORT, GOODBYE, WELCOME, RawClient, login, pubkey
 
 EXAMPLE = HERE / "examples" / "certificates"
 NO_SUCH_USER = "com.example.no_such_user"
-WIDE = {"failures_at_once": 1_000_000, "refusal_delay": 0.05}
+WIDE: dict[str, Any] = {"failures_at_once": 1_000_000, "refusal_delay": 0.05}
 FINGERPRINT = "ab" * 32
-PATIENCE = 20.0
+TELLING = """
+import json
+
+from wampauth import Authenticator, Refused
+
+
+class Checks:
+    def __init__(self, settings):
+        pass
+
+    async def ticket(self, claim):
+        return None
+
+    async def tls(self, claim):
+        raise Refused(json.dumps([claim.subject["cn"], claim.names, claim.not_before, claim.not_after]))
+
+
+authenticator = Authenticator(Checks, prefix="com.example.")
+AuthenticatorSession, Sessions = authenticator.component, authenticator.sessions
+"""
 
 
 class Shop:
@@ -98,7 +117,7 @@ class Node:
 
 
 @contextmanager
-def example(folder: Path, **guard: Any) -> Iterator[Node]:
+def example(folder: Path, path: Path = EXAMPLE, module: str = "authenticator", **guard: Any) -> Iterator[Node]:
     made, people = Example(folder / ".crossbar"), free_port()
     (made.directory / "certs").mkdir(mode=0o700, parents=True)
     made.directory.chmod(0o700)
@@ -106,7 +125,9 @@ def example(folder: Path, **guard: Any) -> Iterator[Node]:
     assert node.wampauth("add", "alice", "--realm", "realm1", "--role", "frontend", "--force").exit_code == 0
     config = read_config(EXAMPLE / ".crossbar" / "config.yaml")
     (worker,) = config["workers"]
-    worker["options"]["pythonpath"] = [str(EXAMPLE)]
+    worker["options"]["pythonpath"] = [str(path)]
+    for component in worker["components"]:
+        component["classname"] = component["classname"].replace("authenticator.", f"{module}.")
     worker["components"][0]["extra"]["guard"].update(guard)
     for transport, port in zip(worker["transports"], (made.port, people), strict=True):
         transport["endpoint"]["port"] = port
@@ -313,7 +334,41 @@ def test_its_configuration_is_right(node: Node) -> None:
     assert check(node.made.directory, "config.yaml") == []
 
 
+# -- the attacker that we ship
+
+
+@pytest.mark.slow
+def test_the_probe_holds(tmp_path: Path) -> None:
+    with example(tmp_path) as node:
+        pump, ca = node.shop.issue("pump"), str(node.shop.folder / "server-ca.pem")
+        node.pin("pump", pump)
+        ticket = node.wampauth("ticket", "alice").stdout.strip()
+        people = f"wss://localhost:{node.people}/ws"
+        assert falling(node.url, "pump", None, "--ca", ca, "--cert", str(pump), realm="devices") == set()
+        assert falling(people, "alice", ticket, "--ca", ca) == set()
+
+
+def test_the_probe_needs_a_whole_certificate(node: Node, pump: Path) -> None:
+    ca = str(node.shop.folder / "server-ca.pem")
+    for wrong in ca, str(node.shop.folder / "missing.pem"):
+        command = ["probe", node.url, "--realm", "devices", "--authid", "pump", "--ca", ca, "--cert", wrong]
+        done = CliRunner().invoke(cli.main, command)
+        assert done.exit_code == 2
+        assert f"Invalid value for --cert: {wrong}" in done.output
+
+
 # -- checks of an author's own
+
+
+def test_what_the_router_says_of_a_certificate(tmp_path: Path) -> None:
+    (tmp_path / "telling.py").write_text(TELLING)
+    with example(tmp_path, tmp_path, "telling") as node:
+        mine = node.shop.issue("pump")
+        assert refused(node.login(mine, transport={"peer_cert": {"subject": {"cn": "admin"}}}), mine)
+        told = json.loads(node.reason())
+    name, names, begins, ends = told
+    assert (name, names, ends) == ("pump", ["DNS:pump.example.com"], certificates.load(mine)[1])
+    assert begins < time.time() < ends
 
 
 class Checks:

@@ -15,7 +15,7 @@ import pytest
 from twisted.internet.defer import Deferred, succeed
 
 from examples import own_store
-from wampauth import Changes, KeyClaim, Principal, Refused, ScramClaim, TicketClaim, scram
+from wampauth import Changes, KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim, scram
 from wampauth import store as stores
 from wampauth.store import (
     Connection,
@@ -30,12 +30,12 @@ from wampauth.store import (
     writing,
 )
 from wampauth.store.principals import Principals
-from wampauth.testing import EnrolsContract, ScramContract, StoreContract
+from wampauth.testing import CertificatesContract, EnrolsContract, ScramContract, StoreContract
 
 pytest_plugins = ["postgres"]
 
 
-class TestShipped(StoreContract, EnrolsContract, ScramContract):
+class TestShipped(StoreContract, EnrolsContract, ScramContract, CertificatesContract):
     """A store of each engine in turn."""
 
     @pytest.fixture(autouse=True)
@@ -62,6 +62,11 @@ class TestShipped(StoreContract, EnrolsContract, ScramContract):
             known(connection, principal)
             verifier = scram.derive(password, reading.scram_salt(connection, principal.authid))
             return writing.set_password(connection, principal.authid, verifier, {})
+
+    def pin(self, store: Principals, *, principal: Principal, fingerprint: str) -> str:
+        with closing(connect(self.url)) as connection:
+            known(connection, principal)
+            return writing.add_credential(connection, principal.authid, {"kind": "cert", "verifier": fingerprint})
 
     def revoke(self, store: Principals, credential: str) -> None:
         with closing(connect(self.url)) as connection:
@@ -255,6 +260,7 @@ class Enrolling(InMemory):
         super().__init__()
         self.tokens: dict[str, Principal] = {}
         self.passwords: dict[str, tuple[Principal, str]] = {}
+        self.pinned: dict[str, Principal] = {}
 
     def spend(self, token: str) -> Principal | None:
         return self.tokens.pop(token, None)
@@ -272,6 +278,12 @@ class Enrolling(InMemory):
     def is_taken(self, pubkey: str) -> bool:
         return pubkey in [key for _, _, key in self.known.values()]
 
+    def by_certificate(self, claim: TlsClaim) -> Any:
+        who = self.pinned.get(claim.fingerprint)
+        if who is not None and who.credential in self.revoked:
+            raise Refused("revoked", authid=who.authid)
+        return who
+
     def salt(self, authid: str) -> str:
         return scram.salt_of(authid, b"this store's own")
 
@@ -283,7 +295,7 @@ class Enrolling(InMemory):
         return replace(who, scram=scram.derive(password, salt))
 
 
-class TestEnrolling(TestPlain, EnrolsContract, ScramContract):
+class TestEnrolling(TestPlain, EnrolsContract, ScramContract, CertificatesContract):
     """All that a store may do, in memory."""
 
     store = Enrolling
@@ -297,6 +309,11 @@ class TestEnrolling(TestPlain, EnrolsContract, ScramContract):
             store.revoked.append(str(store.passwords[principal.authid][0].credential))
         who = replace(principal, credential=secrets.token_hex(8))
         store.passwords[principal.authid] = who, password
+        store.known[str(who.credential)] = who, None, None
+        return who.credential
+
+    def pin(self, store: Enrolling, *, principal: Principal, fingerprint: str) -> Any:
+        who = store.pinned[fingerprint] = replace(principal, credential=secrets.token_hex(8))
         store.known[str(who.credential)] = who, None, None
         return who.credential
 
@@ -333,7 +350,26 @@ class Changing(Enrolling):
         return scram.salt_of(authid, self.passwords.get(authid, ("", ""))[1].encode())
 
 
+class Trusting(Enrolling):
+    def by_certificate(self, claim: TlsClaim) -> Any:
+        named = [who for who in self.pinned.values() if who.authid == claim.subject.get("cn")]
+        return named[0] if named else super().by_certificate(claim)
+
+
+class Forgiving(Enrolling):
+    def by_certificate(self, claim: TlsClaim) -> Any:
+        return self.pinned.get(claim.fingerprint)
+
+
+class Mistaking(Enrolling):
+    def by_certificate(self, claim: TlsClaim) -> Any:
+        return super().by_certificate(claim) or self.find(lambda _, __, pubkey: pubkey == claim.fingerprint)
+
+
 BAD_ONES = {
+    Trusting: "test_an_unknown_certificate_admits_nobody",
+    Forgiving: "test_a_revoked_certificate_admits_nobody",
+    Mistaking: "test_a_key_is_no_certificate",
     Generous: "test_a_token_is_spent",
     Hasty: "test_a_refused_key_leaves_the_token_intact",
     Careless: "test_a_refused_key_leaves_the_token_intact",

@@ -42,6 +42,9 @@ class NotProbed(click.ClickException):
 @click.option(
     "--ca", type=click.Path(path_type=Path), help="Trust this authority's certificates instead of the system's."
 )
+@click.option(
+    "--cert", type=click.Path(path_type=Path), help="Show the certificate in this file, which has its private key, too."
+)
 @click.option("--json", "wants_json", is_flag=True, help="Report as JSON.")
 @click.option("--i-may-test-this-host", "may", is_flag=True, help="Probe a router that isn't on this machine.")
 def probe(
@@ -55,6 +58,7 @@ def probe(
     topic: str | None,
     procedure: str | None,
     ca: Path | None,
+    cert: Path | None,
     wants_json: bool,
     may: bool,
 ) -> None:
@@ -77,7 +81,7 @@ def probe(
         topic=topic,
         procedure=procedure,
         note=note,
-        trust=_trust(ca) if address.is_secure else None,
+        trust=_trust(ca, cert) if address.is_secure else None,
     )
     limit = target.budget.limit
     click.echo(
@@ -135,8 +139,10 @@ def _key(file: Path | None) -> SigningKey | None:
         ) from None
 
 
-def _trust(ca: Path | None) -> ssl.SSLContext:
-    try:
-        return trust(ca)
-    except OSError as error:  # ssl.SSLError is one
-        raise click.BadParameter(f"{ca}: {error.strerror or error}", param_hint="--ca") from None
+def _trust(ca: Path | None, cert: Path | None) -> ssl.SSLContext:
+    for option, file, files in ("--ca", ca, (ca, None)), ("--cert", cert, (None, cert)):
+        try:
+            trust(*files)
+        except OSError as error:
+            raise click.BadParameter(f"{file}: {error.strerror or error}", param_hint=option) from None
+    return trust(ca, cert)

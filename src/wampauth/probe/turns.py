@@ -44,11 +44,14 @@ class TurnTaking(ssl.SSLSocket):
                 raise TimeoutError
 
 
-def trust(authority: Path | None) -> ssl.SSLContext:
+def trust(authority: Path | None, own: Path | None = None) -> ssl.SSLContext:
     """Believe in this certificate authority only, or in the system's, and take turns.
 
-    :raises OSError: if the file can't be read, or holds no certificate.
+    :param own: a file with a private key and its certificate, to show.
+    :raises OSError: if a file can't be read, or holds no certificate, or no key.
     """
     context = ssl.create_default_context(cafile=str(authority) if authority else None)
+    if own:
+        context.load_cert_chain(own, password="")  # or OpenSSL would ask for it
     context.sslsocket_class = TurnTaking
     return context

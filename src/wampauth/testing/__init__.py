@@ -38,10 +38,10 @@ from wampauth.testing.wamp import (
 
 if TYPE_CHECKING:
     from wampauth.testing.attempt import login
-    from wampauth.testing.contract import EnrolsContract, ScramContract, StoreContract
+    from wampauth.testing.contract import CertificatesContract, EnrolsContract, ScramContract, StoreContract
 
 PORTS = range(20_000, 32_000)
-CONTRACTS = ("StoreContract", "EnrolsContract", "ScramContract")
+CONTRACTS = ("StoreContract", "CertificatesContract", "EnrolsContract", "ScramContract")
 LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
 __all__ = [
     "ABORT",
@@ -62,6 +62,7 @@ __all__ = [
     "SUBSCRIBED",
     "WELCOME",
     "YIELD",
+    "CertificatesContract",
     "EnrolsContract",
     "Message",
     "Node",

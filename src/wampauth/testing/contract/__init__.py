@@ -10,12 +10,13 @@ Each hook, as each method of the store, may be a coroutine function, return a De
 called in the thread of Twisted's reactor, which runs until the tests are over. Fixtures of your own may be ``autouse``.
 """
 
+from wampauth.testing.contract.certificates import CertificatesContract
 from wampauth.testing.contract.enrols import EnrolsContract
 from wampauth.testing.contract.live import LiveSessions
 from wampauth.testing.contract.logins import Logins
 from wampauth.testing.contract.passwords import ScramContract
 
-__all__ = ["EnrolsContract", "ScramContract", "StoreContract"]
+__all__ = ["CertificatesContract", "EnrolsContract", "ScramContract", "StoreContract"]
 
 
 class StoreContract(Logins, LiveSessions):
