@@ -64,7 +64,7 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
 @on_store()
 def cert(store: Connection, authid: str, file: Path, **options: str | None) -> None:
     """Register a TLS client certificate for AUTHID, in PEM or DER. It counts until it runs out, or --expires."""
-    credential = of_certificate(file, terms(store, **options))
+    credential = of_certificate(store, file, terms(store, **options))
     identifier = writing.add_credential(store, authid, credential)
     told = {"fingerprint": credential["verifier"], "expires": credential["expires"]}
     acted("cert", authid, credential=identifier, change=_described(told))
@@ -136,7 +136,7 @@ def rotate(
         if not pubkey:
             raise click.UsageError(f"the successor of a {SHOWN[kind]}: give it as the last argument")
         is_key = kind == "key"
-        shown = {"verifier": keys.read_public(pubkey)} if is_key else of_certificate(Path(pubkey), given)
+        shown = {"verifier": keys.read_public(pubkey)} if is_key else of_certificate(store, Path(pubkey), given)
         secret, successor = None, {"kind": kind, **given, **shown}
     else:
         if pubkey:
@@ -174,9 +174,11 @@ def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as
         click.echo(f"{credential or authid} is revoked. {told}", err=True)
 
 
-def of_certificate(file: Path, given: dict[str, Any]) -> dict[str, Any]:
+def of_certificate(store: Connection, file: Path, given: dict[str, Any]) -> dict[str, Any]:
     """What is stored of a certificate, with the terms that were given: it ends with the certificate, or before."""
     fingerprint, ends = certificates.load(file)
+    if ends <= showing.now(store):
+        raise showing.Refused(f"the certificate in {file} has run out")
     expires = min(ends, seconds_of(given.get("expires")) or ends)
     return {**given, "kind": "cert", "verifier": fingerprint, "expires": iso(expires)}
 
