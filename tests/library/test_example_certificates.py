@@ -312,7 +312,7 @@ def test_a_file_that_is_none(node: Node, tmp_path: Path) -> None:
     taken = node.wampauth("cert", "alice", str(node.shop.folder / "devices.pem"))
     again = node.wampauth("cert", "alice", str(node.shop.folder / "devices.pem"))
     assert (taken.exit_code, again.exit_code) == (0, 1)
-    assert again.stderr == "Error: this cert is registered already, for alice\n"
+    assert again.stderr.startswith("Error: this cert is registered already, for alice")
 
 
 def test_guesses_are_counted(tmp_path: Path) -> None:
