@@ -73,6 +73,24 @@ def test_nothing_is_wrong_with_what_we_ship(tmp_path: Path, config: str) -> None
     assert sorted(directory.rglob("*")) == before  # and no audit is begun, and nothing made
 
 
+@pytest.mark.parametrize("config", ["config.json", "scaled.yaml"])
+@pytest.mark.parametrize("decoy", [["realm1", "frontend"], ["realm1", "frontent"], ["realm2", "frontend"]])
+def test_strangers_are_challenged_as_somebody_who_may_join(tmp_path: Path, config: str, decoy: list[str]) -> None:
+    def set_decoy(configuration: Config) -> None:
+        for worker in configuration["workers"]:
+            for component in worker.get("components", ()):
+                if component["classname"] == "authenticator.AuthenticatorSession":
+                    component["extra"].setdefault("guard", {})["decoy"] = decoy
+
+    directory = copied(tmp_path, config)
+    known = read_config(directory / config)
+    set_decoy(known)
+    (directory / config).write_text(json.dumps(known))
+    found = {finding.text for finding in check(directory, config) if finding.place.endswith("guard.decoy")}
+    sentence = f"there is no role {decoy[1]} in a realm {decoy[0]}: everybody could see who isn't known"
+    assert found == (set() if decoy == ["realm1", "frontend"] else {sentence})
+
+
 def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "own.json").write_text("[]")
     with pytest.raises(NodeError, match=r"own\.json isn't a node's configuration: it has no list of workers"):

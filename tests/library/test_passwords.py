@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from autobahn.wamp.auth import derive_scram_credential
 from click.testing import CliRunner
+from example_nodes import falling
 from passwords import (
     PASSWORD,
     SECRET,
@@ -394,3 +395,11 @@ def test_the_audit_tells_what_the_client_is_not_told(node: PasswordNode) -> None
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert [found[0][name] for name in ("outcome", "reason", "method")] == ["refused", "no such password", "scram"]
+
+
+@pytest.mark.slow
+def test_the_attacker_that_we_ship_finds_nothing(tmp_path: Path) -> None:
+    """It takes a minute; ``test_probe.py`` knows what any node with static rules falls to."""
+    with password_node(tmp_path / "project") as node:
+        ticket = node.wampauth("ticket", "alice").strip()
+        assert falling(node.url("dynamic"), "alice", ticket) == set()

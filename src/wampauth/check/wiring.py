@@ -85,6 +85,8 @@ class Wiring:
     def _of_components(self) -> Iterator[Finding]:
         for one in self._components:
             role = str(one.config.get("role"))
+            if one in self._ours:
+                yield from self._of_decoys(one)
             if one.worker != "router":
                 continue  # where it joins is for the transport to say
             if one.realm not in self._realms:
@@ -94,7 +96,6 @@ class Wiring:
                 yield Finding(f"{one.place}.role", f"the realm {one.realm} has no role {role}{_meant(role, known)}")
             elif one in self._ours:
                 yield from self._may_register(one, role)
-                yield from self._of_decoys(one)
 
     def _may_register(self, one: Placed, role: str) -> Iterator[Finding]:
         for procedure in one.procedures:
