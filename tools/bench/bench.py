@@ -13,7 +13,7 @@ class Effort:
     """How much is measured."""
 
     crowds: tuple[int, ...] = (2_000, 1_000, 200)  # clients that come back at once; the largest first
-    storms: int = 1  # turns
+    storms: int = 3  # turns, of the largest; of the others one
     floods: int = 3
     restarts: int = 1
     rates: tuple[int, ...] = (20, 100, 200)  # logins a second

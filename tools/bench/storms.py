@@ -124,10 +124,10 @@ def storms(bench: Bench) -> Table:
         if number == 0:
             warm_up(bench, *(subject for name, subject in subjects.items() if "chosen" not in name))
             first = first_of_each(subjects)  # later, a node has the memory already
-        for turn in range(bench.effort.storms):
+        for turn in range(bench.effort.storms if number == 0 else 1):
             chosen = next(remembered)
             for name, subject in subjects.items():
-                bench.progress(f"1 storms: turn {turn + 1} of {bench.effort.storms}, {name}")
+                bench.progress(f"1 storms: turn {turn + 1}, {name}")
                 if "chosen" in name:
                     subject.credentials = [chosen] * count
                 results.run(bench.load, name, subject)
@@ -156,7 +156,7 @@ def first_of_each(subjects: dict[str, Subject]) -> set[str]:
 
 
 def of_size(ours: BenchNode, smallest: BenchNode, nats: Any, count: int, sizes: tuple[int, ...]) -> dict[str, Subject]:
-    """Who is compared with a crowd of `count`. The function wiring and the many addresses only with the largest."""
+    """Who is compared with a crowd of `count`. Many addresses, and the function wiring, only with the largest."""
     subjects = {}
     is_largest = count == max(sizes)
     for addresses in (1, MANY) if is_largest else (1,):
@@ -166,7 +166,7 @@ def of_size(ours: BenchNode, smallest: BenchNode, nats: Any, count: int, sizes: 
             known = ours.credentials[kind][:count]
             subjects[name + "smallest"] = Subject(smallest, smallest.transport("ws"), known, addresses)
             subjects[name + "our dynamic"] = Subject(ours, ours.transport("ws"), known, addresses)
-            if is_largest:
+            if addresses == MANY:
                 subjects[name + "our function"] = Subject(ours, ours.transport("ws-function"), known, addresses)
             if nats and method == "tickets" and addresses == 1:
                 known = nats.credentials[kind][:count]
