@@ -23,9 +23,9 @@ class Effort:
     logins: int = 12  # of each kind in a turn: short turns, so that what is compared meets the same moment
     large: int = 1_000_000  # principals
     actions: int = 40  # calls or publications in a turn
-    soak: int = 50_000
-    soak_step: int = 10_000
-    revocations: int = 100
+    soak: int = 20_000
+    soak_step: int = 4_000
+    revocations: int = 30
     scaled_turns: int = 12
     scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
     watched: int = 100_000  # live sessions

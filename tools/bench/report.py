@@ -63,7 +63,8 @@ class Bar:
 
     def __str__(self) -> str:
         verdict, limits = "held  " if self.is_held else "MISSED", "at most" if self.at_most else "at least"
-        return f"{verdict}  {self.value:6.3f} {self.unit} of {limits} {self.limit:g} {self.unit}: {self.promise}"
+        value, unit = (f"{self.value:6.3f}", f" {self.unit}") if self.unit else (f"{self.value:6g}", "")
+        return f"{verdict}  {value}{unit} of {limits} {self.limit:g}{unit}: {self.promise}"
 
 
 @dataclass

@@ -14,6 +14,9 @@ from report import Spread, Table
 from twisted.internet.task import Clock
 
 from wampauth.claims import Principal
+from wampauth.connections.known import Connection as Connected
+from wampauth.connections.limits import Limits
+from wampauth.connections.surplus import surplus
 from wampauth.live import Live
 from wampauth.lookup import Lookup
 from wampauth.store import Connection, OpenStore, connect, reading, writing
@@ -68,10 +71,22 @@ def ticks(bench: Bench) -> Table:
                 revoked.append(tick(clock))
             table.rows["nothing has changed"] = {"CPU ms": Spread.of(nothing)}
             table.rows["one is revoked"] = {"CPU ms": Spread.of(revoked)}
+            table.rows["strangers are looked for (four times a second)"] = {"CPU ms": strangers(number, turns)}
             assert len(ended) == turns, "those who were revoked must be ended, and nobody else"
             watch.stop()
     table.notes = [f"Of each session, {memory:.0f} bytes are kept. All of it counts, the query in the thread as well."]
     return table
+
+
+def strangers(number: int, turns: int) -> Spread:
+    """Milliseconds of CPU to find nobody among so many connections that have all joined."""
+    known = [Connected(0.0, address="127.0.0.1", sessions={session}) for session in range(number)]
+    took = []
+    for _ in range(turns):
+        began = time.process_time()
+        assert not surplus(known, Limits(), (), 1e6)
+        took.append((time.process_time() - began) * 1000)
+    return Spread.of(took)
 
 
 def live(session: int) -> Live:
