@@ -13,8 +13,8 @@ class Effort:
     """How much is measured."""
 
     crowds: tuple[int, ...] = (2_000, 1_000, 200)  # clients that come back at once; the largest first
-    storms: int = 3  # turns, of the largest; of the others one
-    floods: int = 3
+    storms: int = 2  # turns, of the largest; of the others one
+    floods: int = 2
     restarts: int = 1
     rates: tuple[int, ...] = (20, 100, 200)  # logins a second
     live: int = 500  # sessions that call meanwhile
