@@ -54,7 +54,7 @@ test test-all: .venv/dev $(STORE) lint
 	@pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder$(if $(filter test,$@), -m "not slow")
 interop: examples/interop/.venv/run .venv/dev ## install other client libraries (needs npm), and log in with each
 	@pytest tests/library/test_interop.py tests/library/test_example_javascript.py
-bench: .venv/dev ## measure what it is like when 2,000 come back, in some twenty minutes
+bench: .venv/dev ## measure what it is like when 2,000 come back, in some fifteen minutes
 	@$(INSTALL) --require-hashes -r requirements/bench.txt; python tools/bench/run.py
 bench-quick: .venv/dev ## the same in a minute, more roughly
 	@python tools/bench/run.py --quick
