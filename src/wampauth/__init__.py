@@ -19,7 +19,7 @@ from wampauth.claims import (
     TlsClaim,
 )
 from wampauth.settings import SettingsError
-from wampauth.store import Certificates, Changes, Enrols, OpenStore, Scram, Store, open_store
+from wampauth.store import Certificates, Changes, Enrols, OpenStore, Reaching, Scram, Store, open_store
 from wampauth.store.engine import StoreError
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ __all__ = [
     "OpenStore",
     "Origin",
     "Principal",
+    "Reaching",
     "Refused",
     "Scram",
     "ScramClaim",

@@ -43,6 +43,7 @@ class Answering:
         self._answerers: list[Answerer] = []
         self._place = f"{socket.gethostname()[:LONGEST_NAME]}:{os.getpid()}:{token_hex(4)}"
         self._node = LETS_IN + self._place
+        self._former: list[str] = []  # what we were called before
         self._taken: set[str] = set()  # requests that we have begun to answer
         self._is_asking = self._was_away = False
         self._pause_until = 0.0  # seconds on the clock
@@ -55,7 +56,8 @@ class Answering:
         :param watches: it has live sessions.
         """
         self._answerers.append(answerer)
-        if watches:
+        if watches and self._node != WATCHES + self._place:
+            self._former.append(self._node)
             self._node = WATCHES + self._place
         if not self._ticking.running:
             self._ticking.start(TICK, now=False)
@@ -89,6 +91,9 @@ class Answering:
         self._is_asking = True
         try:
             found = await self._store.requests(self._node)
+            if self._former:
+                await self._store.withdraw("", self._former)
+                self._former.clear()
             for request in found.keys() - self._taken:
                 Deferred.fromCoroutine(self._answer(request, str(found[request])))
             self._taken = set(found)

@@ -82,9 +82,9 @@ class Lookup:
         """What has come since this was asked before: processes, and what each says."""
         return await self._ask(self._store.answers(request), WRITING)  # type: ignore[no-any-return]
 
-    async def withdraw(self, request: str) -> None:
-        """Forget a request."""
-        await self._ask(self._store.withdraw(request), WRITING)
+    async def withdraw(self, request: str, gone: Collection[str] = ()) -> None:
+        """Forget a request, and processes, or names that they had."""
+        await self._ask(self._store.withdraw(request, gone), WRITING)
 
     def _ask(self, question: Coroutine[Any, Any, Any], seconds: float) -> "Deferred[Any]":
         """The answer, if it comes in time. The Deferred is our own: not every question lets itself be cancelled."""

@@ -124,7 +124,7 @@ def audits(store: str, directory: Path = Path(".crossbar")) -> list[Path]:
 
     :param directory: where configurations lie if the store is a database server.
     """
-    is_url = "://" in store
+    is_url = ":" in store and not Path(store).exists()  # or a store of an author's own
     folder = directory if is_url else Path(store).absolute().parent
     found: dict[Path, None] = {}  # in order, each once
     for _, config in _configurations(folder):
@@ -150,6 +150,8 @@ def _configurations(folder: Path) -> Iterator[tuple[Path, Section]]:
 
 def _is_same(named: str, store: str, folder: Path) -> bool:
     """Whether a configuration in `folder` means this store. Who connects as whom makes no difference."""
+    if named == store:
+        return True
     if "://" in named or "://" in store:
         return _without_user(named) == _without_user(store)
     return Path(folder, named).resolve() == Path(store).resolve()

@@ -30,12 +30,12 @@ from wampauth.store import (
     writing,
 )
 from wampauth.store.principals import Principals
-from wampauth.testing import CertificatesContract, EnrolsContract, ScramContract, StoreContract
+from wampauth.testing import CertificatesContract, EnrolsContract, ReachingContract, ScramContract, StoreContract
 
 pytest_plugins = ["postgres"]
 
 
-class TestShipped(StoreContract, EnrolsContract, ScramContract, CertificatesContract):
+class TestShipped(StoreContract, EnrolsContract, ReachingContract, ScramContract, CertificatesContract):
     """A store of each engine in turn."""
 
     @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.store import Connection, connect, create, make_room, moments, showing, upgraded
+from wampauth.cli.reaching import Own
+from wampauth.store import OWN, Connection, connect, create, make_room, moments, showing, upgraded
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
 SPAN = re.compile(r"\d{1,5}[smhd]")
@@ -41,16 +42,20 @@ def seconds(span: str) -> float:
     return int(span[:-1]) * UNITS[span[-1]]
 
 
-def on_store(new: bool = False, urgent: bool = False) -> Callable[[Command], Command]:
+def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Callable[[Command], Command]:
     """Run a command with the store, open, as its first argument; with `new`, make one where there is none.
 
     :param urgent: it must work even when the disk is full.
+    :param nodes: it asks the nodes alone, which a store of an author's own may allow, too.
     """
 
     def decorate(command: Command) -> Command:
         @functools.wraps(command)
         def run(*args: Any, **options: Any) -> None:
             path = click.get_current_context().obj
+            if nodes and OWN.fullmatch(path):
+                command(Own(path), *args, **options)
+                return
             if urgent:
                 make_room(path)
             if new:

@@ -2,11 +2,15 @@
 
 import json
 import time
+from collections.abc import Collection, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from wampauth.gathering import WATCHES, Gathering, Item
-from wampauth.store import Connection, requests
+from wampauth.store import Connection, StoreError, open_store, requests
+
+Answer = TypeVar("Answer")
 
 POLL = 0.05  # seconds between two looks for answers
 NOBODY = "No node has this store open."
@@ -48,22 +52,62 @@ class Answers:
         return None
 
 
-def ask(store: Connection, question: dict[str, Any], of: str = WATCHES) -> Answers:
+class Own:
+    """A store of an author's own. The command line has no reactor: it takes answers that are given at once."""
+
+    def __init__(self, where: str) -> None:
+        """:raises StoreError: if operators can't reach the nodes through it."""
+        self._store = open_store(where)
+        if not self._store.can_reach:
+            raise StoreError(
+                f"{where} is a store of your own that lacks a method of `wampauth.Reaching`: no node hears"
+            )
+
+    def request(self, text: str) -> tuple[str, Collection[str]]:
+        return _at_once(self._store.request(text))
+
+    def answers(self, identifier: str) -> Collection[tuple[str, str]]:
+        return _at_once(self._store.answers(identifier))
+
+    def withdraw(self, identifier: str, gone: Collection[str]) -> None:
+        _at_once(self._store.withdraw(identifier, gone))
+
+
+class Rows:
+    """A store of ours."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.request = partial(requests.request, connection)
+        self.answers = partial(requests.answers, connection)
+        self.withdraw = partial(requests.withdraw, connection)
+
+
+def _at_once(answer: Coroutine[Any, Any, Answer]) -> Answer:
+    try:
+        answer.send(None)
+    except StopIteration as given:
+        return given.value  # type: ignore[no-any-return]
+    answer.close()
+    raise StoreError("your store answers later: `request`, `answers` and `withdraw` are to answer at once here")
+
+
+def ask(store: Connection | Own, question: dict[str, Any], of: str = WATCHES) -> Answers:
     """Ask the processes that have the store open, and wait for those that answer in time.
 
     :param of: how the names of those begin that have something to say; empty: of all.
     """
-    identifier, nodes = requests.request(store, json.dumps(question))
+    reach = store if isinstance(store, Own) else Rows(store)
+    identifier, nodes = reach.request(json.dumps(question))
     asked = {node for node in nodes if node.startswith(of)}
     gathering = Gathering(asked, time.monotonic())
     try:
         while not gathering.is_over(time.monotonic()):
-            parts = requests.answers(store, identifier)
+            parts = reach.answers(identifier)
             gathering.hear(parts, time.monotonic())
             if not parts:
                 time.sleep(POLL)
     finally:
-        requests.withdraw(store, identifier, gathering.missing)
+        reach.withdraw(identifier, gathering.missing)
     return Answers(gathering.items, len(asked), len(gathering.missing))
 
 

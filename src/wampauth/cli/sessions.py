@@ -8,7 +8,7 @@ import click
 
 from wampauth.cli.acting import acted
 from wampauth.cli.options import on_store
-from wampauth.cli.reaching import Answers, ask, counted
+from wampauth.cli.reaching import Answers, Own, ask, counted
 from wampauth.cli.tables import show_records
 from wampauth.store import Connection, moments, showing
 
@@ -20,10 +20,10 @@ METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of creden
 @click.option("--authid", metavar="A", help="Only those of this one.")
 @click.option("--realm", metavar="R", help="Only those in this realm.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
-@on_store()
-def sessions(store: Connection, authid: str | None, realm: str | None, as_json: bool) -> None:
+@on_store(nodes=True)
+def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_json: bool) -> None:
     """List who is in now, at all nodes that have the store open: sessions that an authenticator let in."""
-    meant = showing.stored(store, authid) if authid else None
+    meant = _stored(store, authid)
     answers = ask(store, {"do": "sessions", "authid": meant, "realm": realm})
     found = [item for item in answers.telling("session") if not item["ended"]]
     found.sort(key=lambda item: (item["realm"], item["authid"], item["since"] or 0.0))
@@ -35,12 +35,12 @@ def sessions(store: Connection, authid: str | None, realm: str | None, as_json: 
 @click.argument("authid", required=False)
 @click.option("--session", type=int, metavar="ID", help="Only this one.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
-@on_store(urgent=True)
-def kick(store: Connection, authid: str | None, session: int | None, as_json: bool) -> None:
+@on_store(urgent=True, nodes=True)
+def kick(store: Connection | Own, authid: str | None, session: int | None, as_json: bool) -> None:
     """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back."""
     if (authid is None) == (session is None):
         raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
-    meant = showing.stored(store, authid) if authid else None
+    meant = _stored(store, authid)
     answers = ask(store, {"do": "kick", "authid": meant, "session": session})
     number = len(answers.telling("ended"))
     acted("kick", authid, session=session, change=f"{number} ended")
@@ -52,6 +52,11 @@ def kick(store: Connection, authid: str | None, session: int | None, as_json: bo
     finish(answers)
 
 
+def _stored(store: Connection | Own, authid: str | None) -> str | None:
+    """The authid as it is stored, if it is."""
+    return authid if authid is None or isinstance(store, Own) else showing.stored(store, authid)
+
+
 def finish(answers: Answers, realm: str | None = None) -> None:
     """Say what is missing, and exit with 1 if that may be everything."""
     warning = answers.warning(realm)
@@ -61,9 +66,10 @@ def finish(answers: Answers, realm: str | None = None) -> None:
         sys.exit(1)
 
 
-def told(store: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def told(store: Connection | Own, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The sessions with what the store knows of their credentials."""
-    known = showing.labels(store, {item["credential"] for item in found if item["credential"]})
+    ids = {item["credential"] for item in found if item["credential"]}
+    known = {} if isinstance(store, Own) else showing.labels(store, ids)
     records = []
     for item in found:
         kind, label = known.get(item["credential"], (None, None))

@@ -11,7 +11,7 @@ from wampauth.settings import SettingsError, require_private
 from wampauth.store import reserve, sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
 from wampauth.store.principals import Principals
-from wampauth.store.protocol import Certificates, Changes, Enrols, OpenStore, Scram, Store
+from wampauth.store.protocol import Certificates, Changes, Enrols, OpenStore, Reaching, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 
@@ -21,6 +21,7 @@ __all__ = [
     "Connection",
     "Enrols",
     "OpenStore",
+    "Reaching",
     "Scram",
     "Store",
     "StoreError",

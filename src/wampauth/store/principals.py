@@ -42,7 +42,7 @@ class Principals:
         self._writing: Queries | None = (
             None  # what is written for operators: who waits for a lock there, keeps no login
         )
-        self._node: str | None = None  # as which we have signed on
+        self._nodes: set[str] = set()  # as which we have signed on
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
         """Whose key it is.
@@ -116,9 +116,7 @@ class Principals:
         found, signed_on = await self._watch(requests.requests, node)
         if not signed_on:
             await self._write(requests.sign_on, node)
-        if self._node not in (None, node):
-            await self._write(requests.sign_off, self._node)
-        self._node = node
+        self._nodes.add(node)
         return found  # type: ignore[no-any-return]
 
     async def answer(self, request: str, node: str, part: int, text: str) -> bool:
@@ -167,7 +165,7 @@ class Principals:
 
     def _shut_down(self) -> "Deferred[Any]":
         """Sign off in time, or not at all: a process that has died is forgotten once it is missed."""
-        signing_off = self._write(requests.sign_off, self._node) if self._node else succeed(None)
+        signing_off = self._write(requests.sign_off, self._nodes) if self._nodes else succeed(None)
         return signing_off.addTimeout(GRACE, self._reactor or namedModule("twisted.internet.reactor")).addBoth(
             self._end
         )

@@ -81,9 +81,10 @@ def sign_on(connection: Connection, node: str) -> None:
     connection.settle()
 
 
-def sign_off(connection: Connection, node: str) -> None:
-    """Tell that it hasn't any more."""
-    connection.execute("DELETE FROM node WHERE id = ?", (node,))
+def sign_off(connection: Connection, nodes: Collection[str]) -> None:
+    """Tell that it hasn't any more, by all the names that it had."""
+    for node in nodes:
+        connection.execute("DELETE FROM node WHERE id = ?", (node,))
     connection.settle()
 
 

@@ -38,10 +38,16 @@ from wampauth.testing.wamp import (
 
 if TYPE_CHECKING:
     from wampauth.testing.attempt import login
-    from wampauth.testing.contract import CertificatesContract, EnrolsContract, ScramContract, StoreContract
+    from wampauth.testing.contract import (
+        CertificatesContract,
+        EnrolsContract,
+        ReachingContract,
+        ScramContract,
+        StoreContract,
+    )
 
 PORTS = range(20_000, 32_000)
-CONTRACTS = ("StoreContract", "CertificatesContract", "EnrolsContract", "ScramContract")
+CONTRACTS = ("StoreContract", "CertificatesContract", "EnrolsContract", "ReachingContract", "ScramContract")
 LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
 __all__ = [
     "ABORT",
@@ -68,6 +74,7 @@ __all__ = [
     "Node",
     "NodeError",
     "RawClient",
+    "ReachingContract",
     "ScramContract",
     "StoreContract",
     "free_port",

@@ -15,8 +15,9 @@ from wampauth.testing.contract.enrols import EnrolsContract
 from wampauth.testing.contract.live import LiveSessions
 from wampauth.testing.contract.logins import Logins
 from wampauth.testing.contract.passwords import ScramContract
+from wampauth.testing.contract.reaching import ReachingContract
 
-__all__ = ["CertificatesContract", "EnrolsContract", "ScramContract", "StoreContract"]
+__all__ = ["CertificatesContract", "EnrolsContract", "ReachingContract", "ScramContract", "StoreContract"]
 
 
 class StoreContract(Logins, LiveSessions):

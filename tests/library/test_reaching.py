@@ -1,0 +1,294 @@
+"""How does an operator's command reach the nodes? Through rows in the store, which don't stay, and are bounded."""
+
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil  # type: ignore[import-untyped]
+import pytest
+from click.testing import CliRunner, Result
+from conftest import CHOSEN, Bundle, MakeBundle
+from sites import wait_for
+from stores import Loop, only_sqlite
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from websockets.exceptions import ConnectionClosed
+
+from wampauth import OpenStore, cli
+from wampauth.answering import PART, Answering
+from wampauth.cli import reaching
+from wampauth.gathering import ANSWER_WITHIN, WATCHES
+from wampauth.settings import Settings
+from wampauth.store import Connection, StoreError, connect, requests
+from wampauth.store.principals import Principals
+from wampauth.testing.wamp import CALL, PUBLISH, REGISTER, SUBSCRIBE, WELCOME, RawClient
+from wampauth.throttle import LOOKED_AT, Throttle
+
+pytest_plugins = ["postgres", "store_fixtures"]
+
+MANY = 100_000
+QUESTION = {"do": "sessions"}
+SIGNED_ON = "SELECT id FROM node"
+
+
+def session(number: int) -> dict[str, Any]:
+    """What is told of one, at its usual length."""
+    told = {
+        "authid": f"device-{number:06}@example.com",
+        "realm": "devices",
+        "role": "device",
+        "session": 2**52 + number,
+    }
+    return {**told, "credential": f"{number:016x}", "address": "192.0.2.1", "since": 1.7e9, "ended": False}
+
+
+@pytest.fixture
+def answering(known: Principals, loop: Loop) -> Iterator[Answering]:
+    """A node's process that watches sessions, so many as the test says."""
+    made = loop.ask(Answering, OpenStore(known, loop.reactor), loop.reactor)
+    yield made
+    loop.ask(made._ticking.stop)
+
+
+def is_growing(numbers: list[int]) -> bool:
+    before = len(numbers)
+    time.sleep(0.3)
+    return len(numbers) > before
+
+
+# The rows
+
+
+def test_nothing_stays(store: Connection) -> None:
+    identifier, _ = requests.request(store, "{}")
+    requests.answer(store, identifier, "sessions@x", 0, "{}")
+    requests.withdraw(store, identifier)
+    assert [store.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in requests.PASSING] == [0, 0, 0]
+
+
+def test_what_nobody_has_withdrawn_is_answered_for_a_time_and_goes_with_the_next(store: Connection) -> None:
+    old, _ = requests.request(store, "{}")
+    requests.answer(store, old, "sessions@x", 0, "{}")
+    store.execute("UPDATE request SET made = made - ?", (requests.OPEN + 1,))
+    assert requests.requests(store, "sessions@x") == ({}, False)
+    store.execute("UPDATE request SET made = made - ?", (requests.KEPT,))
+    new, _ = requests.request(store, "{}")
+    assert [one for (one,) in store.execute("SELECT id FROM request").fetchall()] == [new]
+    assert store.execute("SELECT * FROM answer").fetchall() == []
+
+
+def test_only_so_many_are_kept(store: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requests, "MOST", 3)
+    monkeypatch.setattr(requests, "MOST_NODES", 2)
+    for _ in range(3):
+        requests.request(store, "{}")
+    with pytest.raises(StoreError, match="3 requests to the nodes are waiting already: try again in a minute"):
+        requests.request(store, "{}")
+    for number in range(5):
+        requests.sign_on(store, f"sessions@{number}")
+    assert len(store.execute(SIGNED_ON).fetchall()) == 2
+
+
+# Many sessions, slow and dead processes
+
+
+@only_sqlite
+def test_a_hundred_thousand_sessions(answering: Answering, loop: Loop, path: str) -> None:
+    """In parts, of which none is long, and the reactor does other work in between."""
+
+    async def everybody(question: Any) -> Iterable[dict[str, Any]]:
+        assert question == QUESTION
+        return map(session, range(MANY))
+
+    loop.ask(answering.add, everybody, True)
+    loop.ask(answering.look)
+    with closing(connect(path)) as store:
+        answers = reaching.ask(store, QUESTION)
+        assert [store.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in requests.PASSING[1:]] == [
+            0,
+            0,
+        ]
+    assert (answers.asked, answers.silent) == (1, 0)
+    assert len({item["session"] for item in answers.items}) == MANY
+    assert len(json.dumps([session(number) for number in range(PART)])) < 65_536
+
+
+def test_who_gives_up_is_told_no_more(answering: Answering, loop: Loop, store: Connection) -> None:
+    told: list[int] = []
+
+    def everybody() -> Iterator[dict[str, Any]]:
+        for number in range(MANY):
+            told.append(number)
+            yield session(number)
+
+    async def answer(question: Any) -> Iterable[dict[str, Any]]:
+        return everybody()
+
+    loop.ask(answering.add, answer, True)
+    loop.ask(answering.look)
+    identifier, _ = requests.request(store, json.dumps(QUESTION))
+    wait_for(lambda: told)
+    requests.withdraw(store, identifier)
+    wait_for(lambda: not is_growing(told))
+    assert len(told) < MANY
+    assert store.execute("SELECT * FROM answer").fetchall() == []
+
+
+def test_a_process_that_has_died_is_missed_once(store: Connection) -> None:
+    requests.sign_on(store, f"{WATCHES}somewhere:1:abcd")
+    began = time.monotonic()
+    answers = reaching.ask(store, QUESTION)
+    assert time.monotonic() - began > ANSWER_WITHIN
+    assert answers.warning() == "1 of 1 node processes didn't answer within 2 s: it has died, or is too busy."
+    again = reaching.ask(store, QUESTION)
+    assert (again.asked, again.warning()) == (0, "No node has this store open.")
+
+
+def test_one_that_lives_signs_on_again(answering: Answering, loop: Loop, store: Connection) -> None:
+    async def nobody(question: Any) -> Iterable[dict[str, Any]]:
+        return []
+
+    loop.ask(answering.add, nobody, True)
+    loop.ask(answering.look)
+    (node,) = store.execute(SIGNED_ON).fetchone()
+    requests.withdraw(store, "", [node])
+    wait_for(lambda: store.execute(SIGNED_ON).fetchall() == [(node,)])
+
+
+def test_who_is_throttled_is_found_among_many() -> None:
+    clock = Clock()
+    throttle = Throttle(clock, Settings(failures_at_once=1, failures_per_second=0.01))
+    for number in range(3 * LOOKED_AT):
+        throttle.take(f"guest-{number}", f"192.0.{number // 250}.{number % 250}")
+    throttle.take("bob", "192.0.2.251")
+    found: list[Any] = []
+    Deferred.fromCoroutine(throttle.waiting({"bob"})).addCallback(found.append)
+    assert found == []  # others have their turn first
+    clock.pump([0] * 4)
+    assert [(address, who, round(wait)) for address, who, wait in found[0]] == [("192.0.2.251", "bob", 100)]
+
+
+# A node
+
+
+@pytest.fixture(scope="module")
+def node(make_bundle: MakeBundle) -> Bundle:
+    return make_bundle(refusal_delay=0.05)
+
+
+def dump(bundle: Bundle) -> list[Any]:
+    with closing(connect(str(bundle.store))) as store:
+        tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
+        return [(table, store.execute(f"SELECT * FROM {table}").fetchall()) for table in tables]
+
+
+def test_a_login_writes_nothing(node: Bundle) -> None:
+    before = dump(node)
+    with RawClient(node.url) as client:
+        assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
+        wait_for(lambda: [one for one in node.audit if one["outcome"] == "joined"])
+        assert dump(node) == before
+
+
+GUESSES = (
+    *("com.example.kick", "com.example.sessions", "com.example.why", "com.example.request", "wampauth.kick"),
+    *("wamp.session.kill", "wamp.session.kill_by_authid", "wamp.session.list", "wamp.session.get"),
+    *("com.example.authorize", "com.example.authenticate.ticket", "wamp.registration.list", "wamp.subscription.list"),
+)
+
+
+def test_a_client_can_do_nothing_with_it(node: Bundle) -> None:
+    """Neither a stranger nor one who has joined: no procedure is there, and nothing is to be heard of what is asked."""
+    with RawClient(node.url) as stranger, RawClient(node.url) as victim, RawClient(node.url) as client:
+        stranger.send(CALL, 1, {}, GUESSES[0], ["client1"])
+        with pytest.raises(ConnectionClosed):  # who hasn't joined can't ask for anything
+            stranger.receive()
+        assert victim.login_ticket("client1", CHOSEN)[0] == client.login_ticket("client1", CHOSEN)[0] == WELCOME
+        for guess in GUESSES:
+            for kind, more in (CALL, [["client1"]]), (SUBSCRIBE, []), (REGISTER, []), (PUBLISH, [["client1"]]):
+                options = {"acknowledge": True} if kind == PUBLISH else {}
+                answer = client.request(kind, options, guess, *more)
+                assert answer[0] == 8, (guess, answer)
+        said = node.wampauth("sessions", "--authid", "client1", "--json").stdout
+        assert len(said.splitlines()) == 2
+        with pytest.raises(TimeoutError):
+            client.receive(timeout=0.2)
+        assert victim.request(CALL, {}, "com.example.nothing")[0] == 8  # it is still there
+
+
+def test_a_node_that_was_killed_and_none(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle()
+    controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
+    family = [*controller.children(recursive=True), controller]
+    for process in family:
+        os.kill(process.pid, signal.SIGKILL)
+    psutil.wait_procs(family, timeout=10)
+    said = bundle.wampauth("kick", "client1", check=False)
+    assert said.exit_code == 1
+    assert "1 of 1 node processes didn't answer within 2 s" in said.stderr
+    said = bundle.wampauth("sessions", check=False)
+    assert (said.exit_code, said.stderr) == (1, "No node has this store open.\n")
+    revoked = bundle.wampauth("revoke", "client1", "--yes")
+    assert revoked.stderr == "client1 is revoked. No node has this store open.\n"
+
+
+def test_a_node_that_stops_in_order_signs_off(make_bundle: MakeBundle) -> None:
+    bundle = make_bundle(start=False)
+    running = bundle.start()
+    with closing(connect(str(bundle.store))) as store:
+        assert len(store.execute(SIGNED_ON).fetchall()) == 1
+        running.stop()
+        assert store.execute(SIGNED_ON).fetchall() == []
+
+
+# A store of one's own
+
+OWN_STORE = """
+class Four:
+    def by_ticket(self, claim): ...
+    by_key = by_ids = changes = by_ticket
+
+
+class Nine(Four):
+    def request(self, text): return "1", ["sessions@x"]
+    def answers(self, request):
+        items = [{"watches": "realm1"}, {"ended": 5, "realm": "realm1"}]
+        return [("sessions@x", __import__("json").dumps({"items": items, "last": True}))]
+    def withdraw(self, request, gone): ...
+    def requests(self, node): ...
+    answer = requests
+
+
+class Later(Nine):
+    async def request(self, text):
+        from twisted.internet.defer import Deferred
+        await Deferred()
+"""
+
+
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> Result:
+    module = f"own_{secrets.token_hex(4)}"
+    (tmp_path / f"{module}.py").write_text(OWN_STORE)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return CliRunner().invoke(cli.main, ["--store", f"{module}:{name}", "kick", "alice"])
+
+
+def test_a_store_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = own(tmp_path, monkeypatch, "Nine")
+    assert done.exit_code == 0
+    assert "1 live session was ended.\n" in done.stderr
+
+
+@pytest.mark.parametrize(("name", "why"), [("Four", "without the methods of `wampauth.Reaching`"), ("Later", "later")])
+def test_a_store_of_ones_own_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str) -> None:
+    refused = own(tmp_path, monkeypatch, name)
+    assert refused.exit_code == 1
+    assert why in refused.stderr
+    assert refused.stderr.count("\n") == 1
