@@ -205,10 +205,11 @@ GUESSES = (
 
 def test_a_client_can_do_nothing_with_it(node: Bundle) -> None:
     """Neither a stranger nor one who has joined: no procedure is there, and nothing is to be heard of what is asked."""
-    with RawClient(node.url) as stranger, RawClient(node.url) as victim, RawClient(node.url) as client:
+    with RawClient(node.url) as stranger:
         stranger.send(CALL, 1, {}, GUESSES[0], ["client1"])
-        with pytest.raises(ConnectionClosed):  # who hasn't joined can't ask for anything
-            stranger.receive()
+        with pytest.raises((ConnectionClosed, TimeoutError)):  # who hasn't joined is told nothing
+            stranger.receive(timeout=1)
+    with RawClient(node.url) as victim, RawClient(node.url) as client:
         assert victim.login_ticket("client1", CHOSEN)[0] == client.login_ticket("client1", CHOSEN)[0] == WELCOME
         for guess in GUESSES:
             for kind, more in (CALL, [["client1"]]), (SUBSCRIBE, []), (REGISTER, []), (PUBLISH, [["client1"]]):
@@ -286,7 +287,7 @@ def test_a_store_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert "1 live session was ended.\n" in done.stderr
 
 
-@pytest.mark.parametrize(("name", "why"), [("Four", "without the methods of `wampauth.Reaching`"), ("Later", "later")])
+@pytest.mark.parametrize(("name", "why"), [("Four", "lacks a method of `wampauth.Reaching`"), ("Later", "later")])
 def test_a_store_of_ones_own_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str) -> None:
     refused = own(tmp_path, monkeypatch, name)
     assert refused.exit_code == 1
