@@ -1,6 +1,7 @@
 """Does the reactor never wait for the store, and does the process end whatever the store does?"""
 
 import json
+import os
 import signal
 import sqlite3
 import subprocess
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import closing, contextmanager
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
@@ -522,3 +524,18 @@ def test_a_node_stops_though_the_server_is_frozen(node: tuple[Bundle, Node], pos
     finally:
         for one in frozen:
             one.resume()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is the whole process's")
+@pytest.mark.parametrize(("gives_way", "more"), [(True, threads.BEHIND), (False, 0)])
+def test_who_computes_gives_way_to_the_reactor(gives_way: bool, more: int) -> None:
+    """A flood of guesses would keep all cores hashing, and everybody else waiting."""
+    found: SimpleQueue[int] = SimpleQueue()
+    pool = threads.Threads(0, 1, name="test")
+    pool.gives_way = gives_way
+    pool.start()
+    try:
+        pool.callInThread(lambda: found.put(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
+        assert found.get(timeout=PATIENCE) == os.getpriority(os.PRIO_PROCESS, 0) + more
+    finally:
+        pool.stop()

@@ -181,6 +181,7 @@ class Principals:
         pool, room = queries.threadpool, QUESTIONS_WAITING
         self._logins, self._watching = FairQueue(reactor, pool, room, full, room), Queue(reactor, pool, room, full)
         self._hashers = Threads(0, HASHERS, name="hashing")
+        self._hashers.gives_way = True
         self._hashers.start()
         full = "too many chosen tickets are waiting to be checked"
         self._hashes = FairQueue(reactor, self._hashers, HASHING_WAITING, full, HASHERS)

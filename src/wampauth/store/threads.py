@@ -5,6 +5,9 @@ the hashing of chosen tickets. All are Twisted's own, but for their end: a threa
 disk or a frozen server, and the process goes on to its end all the same.
 """
 
+import os
+import sys
+import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
@@ -21,12 +24,14 @@ from wampauth.store.engine import sentences
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
 LONGEST_QUERY = 4.0  # seconds after which a server gives one up
+BEHIND = 10  # niceness: about a tenth of what a thread of the usual priority gets (sched(7))
 GRACE = 1.0  # seconds at the end of the process for what is under way
 
 
 class Threads(ThreadPool):
     """A thread pool whose threads are not waited for without a limit."""
 
+    gives_way = False  # its threads are behind the reactor when both want a core: for work that computes
     _until = 0.0  # seconds, monotonic
 
     def threadFactory(self, *args: Any, **options: Any) -> Thread:
@@ -34,6 +39,11 @@ class Threads(ThreadPool):
         pool = self
 
         class Impatient(Thread):
+            def run(self) -> None:
+                if pool.gives_way and sys.platform == "linux":  # elsewhere a priority is the whole process's
+                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
+                super().run()
+
             def join(self, timeout: float | None = None) -> None:
                 super().join(max(0.0, pool._until - time.monotonic()) if timeout is None else timeout)
 
