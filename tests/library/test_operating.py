@@ -2,6 +2,7 @@
 one for the internet, and on several with one PostgreSQL, of which one has proxies."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -77,6 +78,26 @@ def test_kicked_at_all_nodes_and_may_come_back(site: Site) -> None:
     assert other.request(CALL, {}, "com.example.nothing")[4] != "wamp.error.no_such_session"
     back = site.login(alice)
     here(site, alice, back)
+
+
+def test_who_ignores_goodbye_may_do_nothing_more(site: Site) -> None:
+    """Where an authorizer is asked."""
+    if not site.tls:
+        pytest.skip("not on the node as simple as can be")
+    alice = site.add()
+    client = site.login(alice)
+    here(site, alice, client)
+
+    def called() -> Any:
+        return client.request(CALL, {}, "com.example.add2", [2, 3])[-1]
+
+    assert called() == [5]
+    with ThreadPoolExecutor() as pool:
+        kicking = pool.submit(site.wampauth, "kick", alice.authid)
+        while (answer := called()) == [5]:
+            pass
+        assert "is not authorized to call" in answer[0]
+        assert kicking.result().stderr == "1 live session was ended.\n"
 
 
 def test_kicked_one_session(site: Site) -> None:

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner, Result
 from conftest import CHOSEN, Bundle, MakeBundle
-from sites import wait_for
+from sites import ending, wait_for
 from stores import Loop, only_sqlite
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
@@ -179,13 +179,24 @@ def test_who_is_throttled_is_found_among_many() -> None:
 
 @pytest.fixture(scope="module")
 def node(make_bundle: MakeBundle) -> Bundle:
-    return make_bundle(refusal_delay=0.05)
+    return make_bundle(refusal_delay=0.05, oldest_leaves=True)
 
 
 def dump(bundle: Bundle) -> list[Any]:
     with closing(connect(str(bundle.store))) as store:
         tables = [name for (name,) in store.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()]
         return [(table, store.execute(f"SELECT * FROM {table}").fetchall()) for table in tables]
+
+
+def test_the_oldest_leaves_where_that_is_set(node: Bundle) -> None:
+    node.wampauth("set", "client1", "--max-sessions", "1")
+    with RawClient(node.url) as old, RawClient(node.url) as new:
+        for client in old, new:
+            assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
+        assert ending(old) == "com.example.too_many_sessions"
+        (left,) = node.wampauth("sessions", "--json").stdout.splitlines()
+        assert json.loads(left)["session"] == new.session
+    node.wampauth("set", "client1", "--max-sessions", "0")
 
 
 def test_a_login_writes_nothing(node: Bundle) -> None:

@@ -187,6 +187,24 @@ def log() -> Iterator[list[str]]:
     globalLogPublisher.removeObserver(observe)
 
 
+@pytest.mark.parametrize(("oldest_leaves", "who"), [(False, 2), (True, 1)])
+def test_one_session_too_many(monkeypatch: pytest.MonkeyPatch, oldest_leaves: bool, who: int) -> None:
+    settings = {"store": "acme:Register"}, Settings(oldest_leaves=oldest_leaves)
+    monkeypatch.setattr(FakeAuthenticator, "configuration", lambda _: settings)
+    watched = Watched(monkeypatch)
+    assert watched.start() is None
+    for number in 1, 2:
+        watched.join(number, authid="alice", max_sessions=1)
+        watched.tick()
+    watched.join(3, authid="bob", max_sessions=1)
+    watched.tick()
+    assert watched.killed == [(who, "com.example.too_many_sessions")]
+    watched.component._left(3 - who)  # frees its place
+    watched.join(4, authid="alice", max_sessions=1)
+    watched.tick()
+    assert len(watched.killed) == 1
+
+
 # Who is ours
 
 
