@@ -270,7 +270,7 @@ def test_export_moves_a_store_from_one_engine_to_the_other_and_back(url: str, tm
         if target:
             file = tmp_path / "principals.jsonl"
             file.write_text(exported.stdout)
-            assert manage(target, "import", str(file)).stderr == "5 principals were imported.\n"
+            assert "5 principals were imported.\n" in manage(target, "import", str(file)).stderr
     assert texts[0].count("\n") == 5
     assert texts[0] == texts[1] == texts[2]
 
