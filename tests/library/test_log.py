@@ -230,7 +230,7 @@ def test_follow(written: Operator, tmp_path: Path) -> None:
             assert json.loads(process.stdout.readline())["outcome"] == "joined"
             audit.rename(tmp_path / f"audit.jsonl.{3 - second}")
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert "Traceback" not in process.stderr.read()
     finally:
         process.kill()
