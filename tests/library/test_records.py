@@ -1,13 +1,20 @@
 """Do lines arrive whole in their file, whatever others do to it?"""
 
 import json
+import os
 import shutil
 import subprocess
+import time
 from collections.abc import Callable
+from grp import getgrgid
 from pathlib import Path
+from pwd import getpwuid
 
 import pytest
+from conftest import HERE
 
+from wampauth.audit import attempts
+from wampauth.history import History
 from wampauth.records import Records
 
 LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -76,6 +83,32 @@ def test_logrotate(file: Path, way: str, tmp_path: Path) -> None:
     records.add(b'{"number": 3}\n')
     files = [file, *(file.with_name(f"{file.name}.{number}") for number in (1, 2, 3))]
     assert [json.loads(one.read_text())["number"] for one in files] == [3, 2, 1, 0]
+
+
+@pytest.mark.skipif(LOGROTATE is None, reason="logrotate isn't installed")
+def test_the_file_for_logrotate(file: Path, tmp_path: Path) -> None:
+    """Both files of the audit are moved away and made anew, and nothing is lost that is read back."""
+    text = (HERE / "deploy/logrotate/wampauth").read_text()
+    user, group = getpwuid(os.geteuid()).pw_name, getgrgid(os.getegid()).gr_name
+    for old, new in ("/srv/wampauth/.crossbar", str(file.parent)), ("su wampauth wampauth", f"su {user} {group}"):
+        assert old in text
+        text = text.replace(old, new)
+    config = tmp_path / "logrotate.conf"
+    config.write_text(text)
+    config.chmod(0o600)
+    audits = [Records(str(file)), Records(str(attempts(str(file))))]
+    command = [str(LOGROTATE), "--force", "--state", str(tmp_path / "state"), str(config)]
+    for number in range(3):
+        for records in audits:
+            records.add(b'{"time": "2026-11-21T12:00:0%d+00:00", "outcome": "joined"}\n' % number)
+        if number < 2:
+            subprocess.run(command, check=True, timeout=60, capture_output=True)
+            done = time.time() // 1
+            while time.time() // 1 == done:  # the names end in a second
+                time.sleep(0.05)
+    assert len(list(History([file]))) == 6
+    assert len(list(file.parent.glob("*.gz"))) == 2  # the older ones
+    assert {one.stat().st_mode & 0o777 for one in file.parent.iterdir()} == {0o600}
 
 
 def test_a_file_that_grew_by_another_hand_is_rotated_at_its_size(file: Path) -> None:
