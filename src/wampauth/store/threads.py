@@ -24,7 +24,7 @@ from wampauth.store.engine import sentences
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
 LONGEST_QUERY = 4.0  # seconds after which a server gives one up
-BEHIND = 10  # niceness: about a tenth of what a thread of the usual priority gets (sched(7))
+BEHIND = 5  # niceness: a third of what a thread of the usual priority gets, where both want a core (sched(7))
 GRACE = 1.0  # seconds at the end of the process for what is under way
 
 
