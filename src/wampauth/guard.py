@@ -18,7 +18,7 @@ from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, figures, methods, names
-from wampauth.admission import PASSWORD_PATIENCE, PATIENCE, Admissions
+from wampauth.admission import Admissions
 from wampauth.answering import Question
 from wampauth.audit import Audit
 from wampauth.checks import (
@@ -32,11 +32,12 @@ from wampauth.checks import (
     keep_within,
     without_secret,
 )
-from wampauth.claims import Claim, Principal, Refused, TicketClaim
+from wampauth.claims import Claim, Principal, Refused
 from wampauth.decoys import Decoys
 from wampauth.gathering import Item
 from wampauth.methods import METHODS
 from wampauth.places import Busy, Places
+from wampauth.proofs import Proofs
 from wampauth.refusals import (
     Admitted,
     Procedure,
@@ -56,7 +57,6 @@ PATIENCE_IN_LINE = 2  # times the deadline: to come back would cost a client, an
 MAX_WAITING = 2000  # attempts that weren't worth a check, and wait for their no; beyond that it is given at once
 OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is let in there
 MOST_TOLD = 100  # who is throttled, to an operator
-LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
 
 
 class Guard:
@@ -76,6 +76,7 @@ class Guard:
         self._reports = Reports(clock, audit)
         self._throttle = Throttle(clock, settings)
         self._turns = Turns(clock, self._throttle)
+        self._proofs = Proofs(clock, self._throttle, self._turns, admissions.challenged)
         self._connections = connections.of(clock)
         self._trying: set[str] = set()  # connections with an attempt that is underway
         self._waiting = Places(MAX_WAITING)
@@ -145,7 +146,7 @@ class Guard:
     async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
-            attempt.claim = claim = _parse(attempt, claimed, self._settings.longest_ticket, self._prefix)
+            attempt.claim = claim = self._parse(attempt, claimed)
             await self._let_in(attempt)
             require_safe_transport(self._settings, attempt.method, attempt.origin)
             principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
@@ -153,10 +154,8 @@ class Guard:
             if not self._settings.oldest_leaves:
                 keep_within(self._admissions.present(principal), principal)
             self._connections.admitted(principal.realm)
-            self._reports.record(
-                attempt, METHODS[attempt.method].outcome, **_known(principal), **_done(claim, principal)
-            )
-            self._give_back(attempt)
+            self._reports.found(attempt, principal)
+            self._proofs.answered(attempt)
             return self._told(attempt, principal)
         except Refusal:
             raise
@@ -178,8 +177,15 @@ class Guard:
         if not method.has_decoys:
             raise refusal from None
         self._reports.refused(attempt, refusal)
-        self._await_proof(attempt)
+        self._proofs.wait_for(attempt)
         return self._told(attempt, self._decoys.instead_of(claim, no))
+
+    def _parse(self, attempt: Attempt, claimed: tuple[Any, Any, Any]) -> Claim:
+        longest = self._settings.longest_ticket
+        try:
+            return methods.parse(attempt.method, *claimed, attempt.origin, longest, self._prefix)
+        except names.Malformed as broken:
+            raise malformed(str(broken)) from None
 
     async def _let_in(self, attempt: Attempt) -> None:
         """Wait for its turn, which it keeps until it is answered.
@@ -194,37 +200,6 @@ class Guard:
         if turn is not None:
             await turn
         attempt.has_turn = True
-
-    def _give_back(self, attempt: Attempt) -> None:
-        """It was no failure. But a key may be shown by anybody, since it isn't secret: its token comes back when the
-        session has joined, or with time."""
-        subject = attempt.subject
-        if METHODS[attempt.method].is_proven:
-            self._throttle.give_back(subject, attempt.address)
-            return
-        by_name = METHODS[attempt.method].has_decoys  # then nothing was shown, and nobody must see that one is known
-        if not by_name:
-            self._throttle.shown(attempt.address)
-        self._await_proof(attempt)
-
-    def _await_proof(self, attempt: Attempt) -> None:
-        """It stays under way until its session has joined, or might have."""
-        if attempt.origin.session is None:
-            return
-        by_name = METHODS[attempt.method].has_decoys
-        pair, address = (attempt.address, attempt.subject), (attempt.address, None)
-        attempt.unproven = (pair, address) if by_name else (pair,)
-        patience = PASSWORD_PATIENCE if by_name else PATIENCE
-        settle = partial(self._settle, attempt)
-        self._admissions.challenged.wait_for(attempt.origin.session, self._clock, settle, patience)
-
-    def _settle(self, attempt: Attempt, is_proven: bool) -> None:
-        """The client has proven who it is, or hasn't in time."""
-        if is_proven:
-            by_name = METHODS[attempt.method].has_decoys
-            give_back = self._throttle.give_back if by_name else self._throttle.proven
-            give_back(attempt.subject, attempt.address)
-        self._turns.settle(attempt.subject, attempt.address, attempt.unproven)
 
     def _told(self, attempt: Attempt, principal: Principal) -> Admitted:
         """What the router is told: a copy, since the router changes what it gets."""
@@ -250,13 +225,9 @@ class Guard:
             elif not outcome.called and isinstance(result, Failure) and result.check(Busy):
                 outcome.errback(result)
 
-        answer = maybeDeferred(ask, check, claim, partial(self._warn_of, check))
+        answer = maybeDeferred(ask, check, claim, partial(self._reports.held, check))
         answer.addBoth(settle)
         return outcome
-
-    def _warn_of(self, check: AnyCheck, seconds: float) -> None:
-        if seconds > LONGEST_HOLD:
-            self._reports.held(getattr(check, "__qualname__", type(check).__name__), seconds)
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
         """Wait for the moment of a no: how long a check took must not tell why it failed."""
@@ -277,22 +248,3 @@ class Guard:
 
     def _error(self, no: Refusal) -> ApplicationError:
         return ApplicationError(self._prefix + no.error, no.text)
-
-
-def _parse(attempt: Attempt, claimed: tuple[Any, Any, Any], longest_ticket: int, prefix: str) -> Claim:
-    realm, authid, details = claimed
-    details = details if isinstance(details, dict) else {}
-    try:
-        return methods.parse(attempt.method, realm, authid, details, attempt.origin, longest_ticket, prefix)
-    except names.Malformed as broken:
-        raise malformed(str(broken)) from None
-
-
-def _done(claim: Claim, principal: Principal) -> dict[str, str | None]:
-    """What else has come of it: a ticket that was spent for a key."""
-    enrolled = isinstance(claim, TicketClaim) and principal.pubkey is not None
-    return {"reason": f"enrolled 0x{principal.pubkey}"} if enrolled else {}
-
-
-def _known(principal: Principal) -> dict[str, str | None]:
-    return {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}

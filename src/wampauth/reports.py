@@ -7,13 +7,15 @@ from typing import Any
 from twisted.logger import Logger
 
 from wampauth.audit import Audit
-from wampauth.claims import Claim, Origin
+from wampauth.checks import AnyCheck
+from wampauth.claims import Claim, Origin, Principal, TicketClaim
 from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import Refusal
 from wampauth.throttle import Key, counted_address
 
 MAX_FAULTS = 20  # lines in the log about failures of our own, from one summary to the next
+LONGEST_HOLD = 0.05  # seconds that a check may keep the reactor without a warning
 SUMMARY = 60.0  # seconds between two log lines that count what was refused
 
 
@@ -68,6 +70,16 @@ class Reports:
             **more,
         )
 
+    def found(self, attempt: Attempt, principal: Principal) -> None:
+        """Tell the audit who it is, and of a ticket that was spent for a key.
+
+        :raises OSError: if it can't be written.
+        """
+        enrolled = isinstance(attempt.claim, TicketClaim) and principal.pubkey is not None
+        reason = {"reason": f"enrolled 0x{principal.pubkey}"} if enrolled else {}
+        known = {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}
+        self.record(attempt, METHODS[attempt.method].outcome, **known, **reason)
+
     def refused(self, attempt: Attempt, no: Refusal) -> None:
         """Tell the audit of a refusal, and the log if it is our fault."""
         self._begin_counting()
@@ -79,9 +91,12 @@ class Reports:
         except Exception as error:
             self._fault("the audit can't be written: {error}", error=error)
 
-    def held(self, name: str, seconds: float) -> None:
+    def held(self, check: AnyCheck, seconds: float) -> None:
         """Tell the log of a check that computes, or waits, where everybody else has to wait with it."""
+        if seconds <= LONGEST_HOLD:
+            return
         self._begin_counting()
+        name = getattr(check, "__qualname__", type(check).__name__)
         text = "{name} kept the reactor for {ms:.0f} ms: what takes long belongs into a thread (deferToThread)"
         self._fault(text, name=name, ms=seconds * 1000)
 

@@ -19,7 +19,7 @@ FLOORS = [
     {"check", "supervision"},
     {"testing"},
     {"authenticator", "sessions", "authorizing", "operating", "watch", "service", "fallback"},
-    {"guard", "turns", "decoys", "reports", "refusals", "checks", "permissions", "admission"}
+    {"guard", "turns", "decoys", "proofs", "reports", "refusals", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "endings", "health", "metrics", "answering"},
     {
         "throttle",

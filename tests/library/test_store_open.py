@@ -18,7 +18,18 @@ from wampauth import store as stores
 from wampauth.claims import KeyClaim, Principal, Refused, TicketClaim
 from wampauth.lookup import Lookup, StoreAway
 from wampauth.settings import SettingsError
-from wampauth.store import OpenStore, StoreError, connect, create, open_store, postgresql, protocol, sqlite, writing
+from wampauth.store import (
+    OpenStore,
+    StoreError,
+    connect,
+    create,
+    open_store,
+    opened,
+    postgresql,
+    protocol,
+    sqlite,
+    writing,
+)
 from wampauth.testing import login
 
 pytest_plugins = ["postgres", "store_fixtures"]
@@ -472,7 +483,7 @@ def test_a_stop_that_hangs_is_not_waited_for(style: Callable[[Any], Any]) -> Non
     told(OpenStore(store, reactor), "by_key")
     store.started = style
     stopped = reactor.triggers[0]()
-    reactor.advance(protocol.LONGEST_STOP - 0.1)
+    reactor.advance(opened.LONGEST_STOP - 0.1)
     assert not stopped.called
     reactor.advance(0.2)
     assert stopped.called

@@ -10,8 +10,9 @@ from twisted.logger import Logger
 from wampauth.settings import SettingsError, require_private
 from wampauth.store import reserve, sqlite
 from wampauth.store.engine import BUSY, Connection, StoreError
+from wampauth.store.opened import OpenStore
 from wampauth.store.principals import Principals
-from wampauth.store.protocol import Certificates, Changes, Enrols, OpenStore, Reaching, Scram, Store
+from wampauth.store.protocol import Certificates, Changes, Enrols, Reaching, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
 
