@@ -15,7 +15,7 @@ from conftest import HERE, Bundle, Config, read_config
 
 from wampauth import check as package
 from wampauth import cli
-from wampauth.check import Finding, check, trial, wiring
+from wampauth.check import Finding, belonging, between, check, trial
 from wampauth.nodeconfig import NodeError, Section, load, walk
 from wampauth.store import connect, writing
 
@@ -170,7 +170,7 @@ def test_settings_stores_and_factories(tmp_path: Path) -> None:
             f"{FUNCTION}.cryptosign",
             "nosuch.create_cryptosign can't be imported: ModuleNotFoundError: No module named 'nosuch'",
         ),
-        ("warning", "workers[0].realms[2].name", f"devices: {wiring.NO_WATCH}"),
+        ("warning", "workers[0].realms[2].name", f"devices: {belonging.NO_WATCH}"),
         ("warning", "workers[0].components[1].extra.roles.frontend", "no role frontend of realm1 asks the authorizer"),
     ]
 
@@ -342,7 +342,7 @@ def test_what_does_not_fit(
 ) -> None:
     config = load(lesson / "config.json")
     change(config)
-    found = list(wiring.Wiring(config["workers"], reports).findings())
+    found = between(config["workers"], reports)
     assert (place, sentence, "error") in [(one.place, one.text, one.severity) for one in found]
 
 
@@ -358,7 +358,7 @@ def test_what_does_not_fit(
         (
             lambda worker: worker["components"][1].update(realm="devices"),
             "workers[0].realms[1].name",
-            f"realm1: {wiring.NO_WATCH}",
+            f"realm1: {belonging.NO_WATCH}",
         ),
         (
             lambda worker: worker["components"][1].update(extra=Section(roles={"frontend": []})),
@@ -390,12 +390,12 @@ def test_what_may_be_meant(
 ) -> None:
     config = load(lesson / "config.json")
     change(config["workers"][0])
-    found = list(wiring.Wiring(config["workers"], reports).findings())
+    found = between(config["workers"], reports)
     assert (place, sentence, "warning") in [(one.place, one.text, one.severity) for one in found]
 
 
 def test_nothing_does_not_fit(lesson: Path, reports: list[trial.Report]) -> None:
-    assert list(wiring.Wiring(load(lesson / "config.json")["workers"], reports).findings()) == []
+    assert between(load(lesson / "config.json")["workers"], reports) == []
 
 
 @pytest.fixture(scope="module")
@@ -423,7 +423,7 @@ def test_who_asks_from_a_proxy(
         ticket["authenticator-role"] = role
     if role == "authenticator":
         workers[4]["routes"]["realm-auth"]["authenticator"] = "authentication"
-    found = [one.text for one in wiring.Wiring(workers, reports).findings() if ".ws.auth.ticket" in one.place]
+    found = [one.text for one in between(workers, reports) if ".ws.auth.ticket" in one.place]
     assert sentence in found
 
 

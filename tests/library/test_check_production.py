@@ -20,7 +20,7 @@ from test_store_schema import FIRST_RELEASE, everything, make
 
 from wampauth import cli
 from wampauth.check import machine
-from wampauth.check.wiring import NO_WATCH
+from wampauth.check.belonging import NO_WATCH
 from wampauth.store import connect, create, ticket_digest, writing
 
 NOBODY = 65534

@@ -1,7 +1,7 @@
 """Is everything of ours in a node's configuration right? Asked before the router is.
 
 Each worker is tried in a process of its own (``worker.py``), with its path and in the node directory, as it will run.
-What only shows between workers (``wiring.py``) is looked at here, and so is the file itself.
+What only shows between workers (``wiring.py``, ``belonging.py``) is looked at here, and so is the file itself.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wampauth import nodeconfig
-from wampauth.check import files, production, trial, wiring
+from wampauth.check import belonging, files, layout, production, trial, wiring
 from wampauth.check.finding import Finding
 
 __all__ = ["Finding", "check"]
@@ -32,18 +32,24 @@ def check(directory: Path, config: str | None = None, for_production: bool = Fal
         worker if isinstance(worker, nodeconfig.Section) else nodeconfig.Section() for worker in loaded["workers"]
     ]
     with ThreadPoolExecutor(len(workers) + 1) as pool:
-        pool.submit(wiring.load)  # in the meantime
+        pool.submit(layout.load)  # in the meantime
         reports = list(pool.map(lambda worker: trial.report(directory, worker), workers))
     found = [
         Finding(f"workers[{number}].{finding.place}".rstrip("."), finding.text, finding.severity)
         for number, report in enumerate(reports)
         for finding in report.findings
     ]
-    found = [*doubled, *found, *wiring.Wiring(workers, reports).findings(), *files.findings(workers)]
+    found = [*doubled, *found, *between(workers, reports), *files.findings(workers)]
     if for_production:
-        found = [replace(one, severity="error") if one.text.endswith(wiring.NO_WATCH) else one for one in found]
+        found = [replace(one, severity="error") if one.text.endswith(belonging.NO_WATCH) else one for one in found]
         found += production.findings(directory, workers, reports)
     return found
+
+
+def between(workers: list[nodeconfig.Section], reports: list[trial.Report]) -> list[Finding]:
+    """What only shows when all workers are looked at."""
+    there = layout.Layout(workers, reports)
+    return [*wiring.Wiring(there).findings(), *belonging.Belonging(there).findings()]
 
 
 def _doubled(config: nodeconfig.Section) -> list[Finding]:
