@@ -34,11 +34,13 @@ MOST = 65_536  # bytes to read at a look: as many as a pipe holds
 class Part:
     """A process of the node that has told that it is alive."""
 
-    process: psutil.Process
+    process: psutil.Process | None  # None: it had ended before we could look at it
     heard: float  # seconds on the monotonic clock
 
     def is_gone(self) -> bool:
         """Whether it has ended. One that waits to be reaped has."""
+        if self.process is None:
+            return True
         try:
             return not self.process.is_running() or self.process.status() == psutil.STATUS_ZOMBIE
         except psutil.Error:
@@ -124,19 +126,22 @@ class Supervisor:
             self._ends_in_order = True
             return
         known = self._parts.get(name)
-        if known and str(known.process.pid) == pid:
+        if known and known.process and str(known.process.pid) == pid:
             known.heard = now
             return
-        with suppress(ValueError, psutil.Error):
-            self._parts[name] = Part(psutil.Process(int(pid)), now)
+        with suppress(ValueError):
+            if name and int(pid) > 0:
+                self._parts[name] = Part(_process(int(pid)), now)
 
     def _lost(self, name: str, how: str) -> None:
         """Go on without a part, if there is another one for it.
 
         :raises NodeError: if there is none.
         """
+        process = self._parts.pop(name).process
         with suppress(psutil.Error):
-            self._parts.pop(name).process.kill()  # one that hangs would be asked on and on, and couldn't be stopped
+            if process:
+                process.kill()  # one that hangs would be asked on and on, and couldn't be stopped
         others = [
             other
             for other in self._stand_ins.get(name, ())
@@ -146,6 +151,13 @@ class Supervisor:
             what = "controller" if name == CONTROLLER else f"worker {name}"
             raise NodeError(f"The node is stopped, since its {what} {how}: start it again.")
         self._tell(f"The worker {name} {how}: {others[0]} goes on alone. Start the node anew when it suits.")
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except (psutil.NoSuchProcess, OverflowError):
+        return None
 
 
 def _stand_ins(config: object) -> dict[str, set[str]]:
