@@ -91,7 +91,7 @@ class Client:
             print(f"stopped: {self.why}", flush=True)
             return None
         seconds = pause(error)
-        print(f"again in {seconds:.1f} s: {self.why}", flush=True)
+        print(f"again in {seconds:.2f} s: {self.why}", flush=True)
         return deferLater(self._reactor, seconds)
 
 

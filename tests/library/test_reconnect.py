@@ -82,7 +82,7 @@ def test_it_comes_back_after_a_restart_and_stops_when_it_is_revoked(make_bundle:
             one.says(JOINED)
             other.says(JOINED)
             node.stop()
-            waits = [float(client.says(r"again in ([\d.]+) s: ")[1]) for client in (one, other)]
+            waits = [[client.says(r"again in ([\d.]+) s: ")[1] for _ in range(2)] for client in (one, other)]
             assert waits[0] != waits[1]  # not at the same moment
             node = live.start()
             for client in one, other:

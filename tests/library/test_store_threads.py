@@ -170,11 +170,13 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
     loop: Loop, known: Principals, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on, lock, at_once, most = threading.Event(), threading.Lock(), [0], [0]
+    begun = threading.Semaphore(0)
 
     def slow(verifier: str, ticket: str) -> bool:
         with lock:
             at_once[0] += 1
             most[0] = max(most[0], at_once[0])
+        begun.release()
         go_on.wait(PATIENCE)
         with lock:
             at_once[0] -= 1
@@ -194,6 +196,7 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
         assert loop.ask(known.by_key, by_key()).authid == "alice"
         assert loop.ask(known.by_ticket, by_ticket()).authid == "alice"
         assert sum(answer.done() for answer in answers) == too_many
+        assert all(begun.acquire(timeout=PATIENCE) for _ in range(principals.HASHERS))
     finally:
         go_on.set()
     good = [answer.result(PATIENCE) for answer in answers if not isinstance(answer.exception(PATIENCE), Busy)]
