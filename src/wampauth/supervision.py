@@ -26,6 +26,7 @@ from wampauth.testing.node import Node
 from wampauth.worker.beat import CONTROLLER, ENDING, PIPE
 
 LOOK = 0.2  # seconds between two looks
+START = 60.0  # seconds after which each worker must have told that it is there
 SILENCE = 15.0  # seconds without a beat, after which a process is taken to hang
 MOST = 65_536  # bytes to read at a look: as many as a pipe holds
 
@@ -57,14 +58,16 @@ class Supervisor:
         :param tell: is given sentences for the operator.
         :raises NodeError: if the configuration can't be read.
         """
-        self._stand_ins = _stand_ins(load(directory / choose(directory, config)))
+        workers = _workers(load(directory / choose(directory, config)))
+        self._stand_ins = _stand_ins(workers)
+        self._missing = {name for name, worker in workers.items() if _can_tell(worker)}
         self._tell = tell
         self._parts: dict[str, Part] = {}
         self._folder = Path(tempfile.mkdtemp(prefix="wampauth-"))  # which only we may enter
         os.mkfifo(self._folder / "beats", 0o600)
         self._beats = os.open(self._folder / "beats", os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
         self._unfinished = b""  # a line
-        self._looked = time.monotonic()
+        self._began = self._looked = time.monotonic()
         self._ends_in_order = False
 
     @property
@@ -87,6 +90,7 @@ class Supervisor:
         :returns: an exit code.
         :raises NodeError: if a part is gone that logins need. The node may be running still: it is to be stopped.
         """
+        self._began = time.monotonic()
         _tell_the_service_manager("READY=1")
         while (code := node.ended()) is None and not self._ends_in_order:
             select.select([self._beats], [], [], LOOK)
@@ -103,8 +107,10 @@ class Supervisor:
         if now - self._looked > SILENCE / 2:  # we were stopped ourselves, as by Ctrl-Z: nobody could be heard
             for part in self._parts.values():
                 part.heard = now
+            self._began = now
         self._looked = now
         self._listen(now)
+        self._missing -= self._parts.keys()
         if self._ends_in_order:
             return
         for name, part in list(self._parts.items()):
@@ -112,6 +118,8 @@ class Supervisor:
                 self._lost(name, "has ended")
             elif now - part.heard > SILENCE:
                 self._lost(name, f"hasn't answered for {SILENCE:g} seconds")
+        if now - self._began > START and self._missing:
+            self._lost(self._missing.pop(), "has never answered")
         _tell_the_service_manager("WATCHDOG=1")
 
     def _listen(self, now: float) -> None:
@@ -138,10 +146,10 @@ class Supervisor:
 
         :raises NodeError: if there is none.
         """
-        process = self._parts.pop(name).process
+        part = self._parts.pop(name, None)
         with suppress(psutil.Error):
-            if process:
-                process.kill()  # one that hangs would be asked on and on, and couldn't be stopped
+            if part and part.process:
+                part.process.kill()  # one that hangs would be asked on and on, and couldn't be stopped
         others = [
             other
             for other in self._stand_ins.get(name, ())
@@ -160,15 +168,31 @@ def _process(pid: int) -> psutil.Process | None:
         return None
 
 
-def _stand_ins(config: object) -> dict[str, set[str]]:
-    """For each container, those that run the same components: one of them will do."""
+def _workers(config: object) -> dict[str, Section]:
+    """The router's processes, by name."""
     workers = config.get("workers") if isinstance(config, Section) else None
-    work: dict[str, tuple[str, ...]] = {}
     unnamed = count(1)
+    named: dict[str, Section] = {}
     for worker in workers if isinstance(workers, list) else ():
-        name = str(worker["id"]) if "id" in worker else f"worker{next(unnamed):03}"  # as the router names it
-        if worker.get("type") == "container":
-            work[name] = tuple(str(one.get("classname")) for one in worker.get("components") or ())
+        if isinstance(worker, Section):
+            name = str(worker["id"]) if "id" in worker else f"worker{next(unnamed):03}"  # as the router names it
+            named |= {name: worker} if worker.get("type") in ("router", "container", "proxy") else {}
+    return named
+
+
+def _can_tell(worker: Section) -> bool:
+    """Whether it runs in our Python and environment."""
+    options = worker.get("options")
+    return not isinstance(options, Section) or not {"env", "python"} & options.keys()
+
+
+def _stand_ins(workers: Mapping[str, Section]) -> dict[str, set[str]]:
+    """For each container, those that run the same components: one of them will do."""
+    work = {
+        name: tuple(str(one.get("classname")) for one in worker.get("components") or ())
+        for name, worker in workers.items()
+        if worker.get("type") == "container"
+    }
     return {name: {other for other in work if other != name and work[other] == work[name]} for name in work}
 
 

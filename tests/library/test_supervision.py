@@ -22,7 +22,7 @@ from websockets.exceptions import ConnectionClosed
 from wampauth import supervision
 from wampauth.nodeconfig import NodeError
 from wampauth.supervision import Supervisor
-from wampauth.testing import CALL, RawClient
+from wampauth.testing import CALL, WELCOME, RawClient
 from wampauth.worker import beat
 
 TWO_AUTHENTICATORS = """
@@ -99,6 +99,22 @@ def test_a_worker_that_has_ended_before_anybody_looked(watching: Watching) -> No
     router.kill()
     router.wait()
     assert watching.ends() == "The node is stopped, since its worker router has ended: start it again."
+
+
+@pytest.mark.parametrize("name", ["router", "worker001", "other"])
+def test_a_worker_that_never_comes_up(watching: Watching, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setattr(supervision, "START", 0.2)
+    for other in {"router", "worker001", "one", "two", "other"} - {name}:
+        watching.part(other)
+    assert watching.ends() == f"The node is stopped, since its worker {name} has never answered: start it again."
+
+
+def test_a_worker_of_another_python_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "workers: [{type: router, options: {python: /usr/bin/python3}}, {type: guest}]"
+    )
+    with Supervisor(tmp_path, None, print) as supervisor:
+        assert supervisor._missing == set()
 
 
 def test_the_controller_ends(watching: Watching) -> None:
@@ -278,17 +294,18 @@ def test_a_node_that_is_told_to_end(tmp_path: Path) -> None:
 def test_a_part_of_the_scaled_node(make_bundle: MakeBundle, what: str, how: signal.Signals) -> None:
     """Of the authenticators, one may go."""
     bundle = make_bundle("scaled.yaml", start=False)
+    (bundle.directory / "sockets").mkdir(0o700, exist_ok=True)
     start = start_node(bundle, "--directory", str(bundle.directory), "--config", "scaled.yaml")
     try:
         until(READY, start)
-        wait_until(lambda: len([*bundle.directory.glob("audit*.jsonl")]) == 3)  # all have begun to work
+        wait_until(lambda: all(logs_in(bundle) for _ in range(4)))  # both authenticators, which take turns
+        wait_until(lambda: sum(listens_at(process, bundle.port) for process in processes(start).values()) == 2)
         found = processes(start)
         found[what].send_signal(how)
         if what == "authenticator1":
             lines = until_one_says(start, "authenticator2 goes on alone")
             assert "The worker authenticator1 has" in lines[-1]
-            with RawClient(bundle.url) as client:
-                assert client.login_ticket("client1", CHOSEN)[0] == 2
+            assert logs_in(bundle)
             found["authenticator2"].send_signal(how)
         output, _ = start.communicate(timeout=BOOT)
         assert f"Error: The node is stopped, since its worker {what[:-1]}" in output
@@ -296,6 +313,16 @@ def test_a_part_of_the_scaled_node(make_bundle: MakeBundle, what: str, how: sign
         assert psutil.wait_procs(found.values(), BOOT)[1] == []
     finally:
         start.kill()
+
+
+def listens_at(process: psutil.Process, port: int) -> bool:
+    """Whether it is a proxy that is ready: the second comes up behind the first."""
+    return any(one.laddr.port == port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN)
+
+
+def logs_in(bundle: Bundle) -> bool:
+    with RawClient(bundle.url) as client:
+        return bool(client.login_ticket("client1", CHOSEN)[0] == WELCOME)
 
 
 def until_one_says(process: "subprocess.Popen[str]", words: str) -> list[str]:
