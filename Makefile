@@ -10,7 +10,7 @@ PROBE := --realm realm1 --authid client1 --ticket-env MYTICKET --topic com.examp
 INSTALL := python -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PYTHONWARNINGS ?= ignore
-.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test test-all readme interop bench bench-quick bench-plots fuzz soak-attack lint clean
+.PHONY: help crossbar clients clients-function demo crossbar-hardened clients-hardened demo-hardened certs crossbar-scaled postgresql keys test test-all readme interop bench bench-quick bench-plots fuzz soak soak-attack lint clean
 help: ## list the targets
 	@grep -hE '^[a-z%-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:[^#]*## /\t/; s/%/N/' | expand -t 20
 crossbar: $(STORE) ## start the node, until Ctrl-C
@@ -62,6 +62,8 @@ bench-plots: .venv/dev ## draw the plots of tools/bench/results.json
 	@python tools/bench/plots.py
 fuzz: .venv/dev ## attack the checks with 10,000 random claims
 	@HYPOTHESIS_PROFILE=fuzz pytest tests/library/test_fuzz.py
+soak: .venv/dev postgresql ## let a week pass at the scaled node, in an hour or SECONDS=...
+	@python tools/soak/week.py --seconds $(or $(SECONDS),3600)
 soak-attack: .venv/dev ## attack a hardened node in all ways, for ten minutes or SECONDS=...
 	@python tools/soak/soak.py --seconds $(or $(SECONDS),600)
 readme: .venv/dev $(STORE) ## rewrite the transcripts in README.md from what comes out today
@@ -86,13 +88,11 @@ $(CERTS): | .venv/run
 .venv/run: requirements/build.txt requirements/run.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "Python 3.11 or newer is needed: try \`make PYTHON=python3.12 ...\`" >&2; exit 1; }
-	@echo "Setting up .venv (once, a minute or two) ..."
-	@$(PYTHON) -m venv .venv
+	@echo "Setting up .venv (once, a minute or two) ..."; $(PYTHON) -m venv .venv
 	@$(INSTALL) --require-hashes -r requirements/build.txt
 	@$(INSTALL) --require-hashes -r requirements/run.txt && $(INSTALL) -e . && touch $@
 .venv/dev: .venv/run requirements/dev.txt
-	@echo "Setting up the tools for tests (once) ..."
-	@$(INSTALL) --require-hashes -r requirements/dev.txt && touch $@
+	@echo "Setting up the tools for tests (once) ..."; $(INSTALL) --require-hashes -r requirements/dev.txt && touch $@
 examples/interop/.venv/run: examples/interop/requirements.txt $(wildcard examples/*/package-lock.json)
 	@echo "Setting up the client libraries (once) ..."
 	@for folder in interop javascript; do npm ci --prefix examples/$$folder --omit=optional --ignore-scripts --no-audit --no-fund --loglevel=error || exit; done

@@ -1,0 +1,175 @@
+"""Was each login answered, and each session ended, as it must be? What isn't is a fault, told in a sentence.
+
+A node that is down, and a store that is, excuse that nobody is let in, or that an end comes when they are back. Nothing
+excuses that somebody wrong gets in.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from truth import CLOCKS, Credential, Principal
+
+PROMISE = 1.0  # seconds from when a credential no longer counts until its sessions have ended
+BACK = 3.0  # seconds after which all is as ever when the store or the node is back
+FORGOTTEN = 15.0  # seconds after which a session that should have ended isn't waited for any more
+MOST = 200  # faults that are told one by one
+STORE, NODE, CLOCK = "store", "node", "clock"
+REFUSED = ("com.example.invalid_ticket", "com.example.no_such_user", "wamp.error.not_authorized")
+THROTTLED = "com.example.too_many_attempts"
+LOST = "lost"  # no answer, since the connection was, or couldn't be made
+IN = "in"
+
+
+@dataclass
+class Outage:
+    """Something was out of order: the store, the node, or the node's clock, which is ahead."""
+
+    what: str
+    why: str
+    begin: float
+    end: float = math.inf
+
+
+@dataclass
+class Login:
+    """What one got who tried, with a credential or (None) without any that ever counted."""
+
+    who: Principal
+    credential: Credential | None
+    since: float
+    until: float
+    outcome: str  # IN, LOST, or the refusal's URI
+    role: str = ""
+    named: tuple[str, str] = ("", "")  # as whom he was let in, and into which realm
+
+
+@dataclass
+class Ending:
+    """How a session ended that its client hasn't left by itself."""
+
+    who: Principal
+    credential: Credential
+    role: str
+    joined: float
+    moment: float
+    reason: str
+
+
+@dataclass
+class Verdicts:
+    """What was seen so far.
+
+    :ivar late: seconds for which sessions went on after the end of their credential, in ordinary times, and when the
+        store or the node was back, by what has ended them.
+    :ivar waits: when the process that measures had to wait for the machine itself, and for how long.
+    """
+
+    outages: list[Outage] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+    faults: list[str] = field(default_factory=list)
+    late: dict[str, list[float]] = field(default_factory=lambda: {"ordinary": [], "back": [], "kicked": []})
+    waits: list[tuple[float, float]] = field(default_factory=list)
+    excused: int = 0
+    began: float = 0.0
+
+    def fault(self, moment: float, sentence: str) -> None:
+        self.counts["faults"] += 1
+        if len(self.faults) < MOST:
+            self.faults.append(f"{moment - self.began:.1f} s: {sentence}")
+
+    def begins(self, what: str, why: str, moment: float) -> Outage:
+        self.outages.append(Outage(what, why, moment))
+        return self.outages[-1]
+
+    def out(self, what: Collection[str], since: float, until: float) -> bool:
+        """Whether one of these was out of order at some moment, or just before."""
+        return any(
+            one.what in what and one.begin <= until and one.end + BACK >= since for one in reversed(self.outages)
+        )
+
+    def waited(self, since: float, until: float) -> float:
+        """For how long, in that time, whoever measures had to wait for the machine."""
+        return sum(seconds for moment, seconds in reversed(self.waits[-2000:]) if since <= moment <= until + 0.1)
+
+    # -- logins
+
+    def login(self, login: Login) -> None:
+        """Judge what became of an attempt."""
+        self.counts[f"login: {login.outcome}"] += 1
+        about = f"{login.who.authid} with {_described(login.credential)}"
+        if login.outcome == IN:
+            if not self._rightly_in(login):
+                self.counts["wrong admissions"] += 1
+                self.fault(login.until, f"WRONG ADMISSION of {about} as {login.named}, {login.role}")
+        elif login.outcome in REFUSED or login.outcome == THROTTLED:
+            if not self._rightly_refused(login):
+                self.fault(login.until, f"{about} was refused wrongly: {login.outcome}")
+        elif not self.out((NODE,) if login.outcome == LOST else (STORE, NODE), login.since, login.until):
+            self.fault(
+                login.until,
+                f"{about} got no answer for no reason: {login.outcome} in {login.until - login.since:.1f} s",
+            )
+
+    def _rightly_in(self, login: Login) -> bool:
+        who = login.who
+        return login.named == (who.authid, who.realm) and who.may_be_admitted(
+            login.credential, login.role, login.since, login.until
+        )
+
+    def _rightly_refused(self, login: Login) -> bool:
+        return login.who.may_be_refused(login.credential, login.since, login.until) or self._runs_out_too_soon(
+            login.credential, login.since, login.until
+        )
+
+    def _runs_out_too_soon(self, credential: Credential | None, since: float, until: float) -> bool:
+        """Whether a clock that is ahead may have taken it to have run out."""
+        return credential is not None and credential.expires < math.inf and self.out((CLOCK,), since, until)
+
+    # -- ends
+
+    def ending(self, ending: Ending) -> None:
+        """Judge whether a session ended for a reason, and in time."""
+        earliest, latest = ending.who.loses(ending.credential, ending.role, ending.joined)
+        self.counts[f"end: {ending.reason}"] += 1
+        if ending.moment >= earliest - CLOCKS:
+            self._in_time(ending, max(latest, ending.joined))
+        elif kicks := [one for one in ending.who.kicks if ending.joined <= one.until and one.since <= ending.moment]:
+            self.late["kicked"].append(max(0.0, ending.moment - kicks[-1].until))
+        elif not self.out((NODE,), ending.moment - BACK, ending.moment) and not self._runs_out_too_soon(
+            ending.credential, ending.joined, ending.moment
+        ):
+            self.fault(ending.moment, f"{ending.who.authid} was put out for no reason: {ending.reason}")
+
+    def _in_time(self, ending: Ending, due: float) -> None:
+        if due == math.inf:
+            return  # it was ended before the change was confirmed
+        kind = "ordinary"
+        if self.out((STORE, NODE), due, ending.moment):
+            ends = [one.end for one in self.outages if one.what in (STORE, NODE) and one.begin <= ending.moment]
+            due, kind = max(due, *ends), "back"
+        late = max(0.0, ending.moment - due)
+        self.late[kind].append(late)
+        limit = PROMISE if kind == "ordinary" else BACK
+        if late > limit:
+            if late - self.waited(due, ending.moment) <= limit:
+                self.excused += 1
+                return
+            self.counts["late endings"] += 1
+            when = "" if kind == "ordinary" else f" after {STORE} or {NODE} was back"
+            self.fault(ending.moment, f"{ending.who.authid} outlived its credential by {late:.2f} s{when}")
+
+    def overdue(self, who: Principal, credential: Credential, role: str, joined: float, now: float) -> bool:
+        """Whether a session that is still there should have ended long ago, although all is in order."""
+        _, latest = who.loses(credential, role, joined)
+        due = max(latest, joined)
+        if now - due < FORGOTTEN or self.out((STORE, NODE), now - FORGOTTEN, now):
+            return False
+        self.counts["late endings"] += 1
+        self.fault(now, f"{who.authid} goes on, {now - due:.0f} s after the end of its credential")
+        return True
+
+
+def _described(credential: Credential | None) -> str:
+    return "nothing that ever counted" if credential is None else f"a {credential.kind} of the store's"
