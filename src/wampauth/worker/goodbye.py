@@ -32,6 +32,7 @@ def _end(client: Any, told: Any) -> None:
     from twisted.internet import reactor
 
     client._backend_session = None
+    client._controller._backends_by_frontend.pop(client, None)  # else it is kept for as long as the proxy runs
     client._forward(told)
     transport = client.transport
     late: Any = reactor.callLater(PATIENCE, lambda: transport.isOpen() and transport.abort())  # type: ignore[attr-defined]
