@@ -65,9 +65,13 @@ class Churn(Population):
             session.connection.transport.abort()
 
     def _choose(self) -> str:
+        """There are always about as many people, and sessions."""
         (name,) = self.random.choices([*WEIGHTS], [*WEIGHTS.values()])
-        crowded = len(self.sessions) > SESSIONS
-        return {"join": "leave", "leave": "join"}.get(name, name) if crowded == (name == "join") else name
+        if name in ("add", "remove"):
+            return "remove" if len(self.people) > PEOPLE else "add"
+        if name in ("join", "leave") and (len(self.sessions) > SESSIONS) == (name == "join"):
+            return "leave" if name == "join" else "join"
+        return name
 
     def _begin(self, name: str) -> None:
         task = asyncio.create_task(self._do(name))
@@ -151,7 +155,7 @@ class Churn(Population):
         self.people.append(who)
 
     async def remove(self) -> bool:
-        who = self.somebody(lambda one: True) if len(self.people) > PEOPLE / 2 else None
+        who = self.somebody(lambda one: True)
         if who is None:
             return False
         self.people.remove(who)

@@ -1,6 +1,5 @@
 """What is told of a week in an hour, to people and to programs."""
 
-import os
 import statistics
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +26,7 @@ class Run:
     churn: Churn
     disturbances: Disturbances
     waited: float  # the share of the time in which some process had to wait for a core
+    loads: list[float]  # of the machine, all the time
 
     @property
     def events(self) -> int:
@@ -71,7 +71,8 @@ class Run:
             "memory all the time": self.growth.course("memory"),
             "judged": [moment - verdicts.began for moment in judged],
             "share of time in which a process waited for a core": self.waited,
-            "load": os.getloadavg(),
+            "load": spread(self.loads),
+            "the measuring process waited": spread([seconds for _, seconds in verdicts.waits]),
         }
 
 
@@ -94,12 +95,13 @@ def text(run: Run, judged: Judged) -> str:
     lines = [
         f"{told['events']} events in {run.seconds:g} s ({told['rate']:.1f} a second), {told['missed']} had no time; "
         f"seed {run.seed}; in {run.waited:.0%} of the time, some process waited for a core",
+        f"load: {_spread(told['load'])}",
         f"done: {_counts(told['done'])}",
         f"and: {_counts(told['disturbances'])}",
         f"seen: {_counts(told['seen'])}",
         f"wrong admissions: {told['wrong admissions']}",
         f"outlived its credential by more than {PROMISE:g} s: {told['late endings']}",
-        f"so it only seemed, since the measuring process itself had to wait: {run.verdicts.excused}",
+        f"so it only seemed, since the measuring process itself had to wait: {len(run.verdicts.excused)}",
     ]
     lines += [f"outlived ({name}): {_spread(some)}" for name, some in told["outlived by"].items()]
     lines += [f"service after: {name}: {_spread(some)}" for name, some in told["seconds until service"].items()]

@@ -71,7 +71,7 @@ class Verdicts:
     faults: list[str] = field(default_factory=list)
     late: dict[str, list[float]] = field(default_factory=lambda: {"ordinary": [], "back": [], "kicked": []})
     waits: list[tuple[float, float]] = field(default_factory=list)
-    excused: int = 0
+    excused: list[str] = field(default_factory=list)
     began: float = 0.0
 
     def fault(self, moment: float, sentence: str) -> None:
@@ -153,8 +153,9 @@ class Verdicts:
         self.late[kind].append(late)
         limit = PROMISE if kind == "ordinary" else BACK
         if late > limit:
-            if late - self.waited(due, ending.moment) <= limit:
-                self.excused += 1
+            waited = self.waited(due, ending.moment)
+            if late - waited <= limit:
+                self.excused.append(f"{ending.moment - self.began:.1f} s: {late:.2f} s, of which {waited:.2f} s")
                 return
             self.counts["late endings"] += 1
             when = "" if kind == "ordinary" else f" after {STORE} or {NODE} was back"

@@ -11,6 +11,7 @@ is 1 if something wasn't as it must be.
 
 import asyncio
 import json
+import os
 import random
 import shutil
 import signal
@@ -55,6 +56,7 @@ class Week:
         where = server.create()
         self.seconds, self.rate, self.seed = seconds, rate, seed
         self.verdicts, self.growth = Verdicts(), Growth()
+        self.loads: list[float] = []
         self.service = Service(folder / "node", where, self._comes_and_goes)
         self.service.prepare()
         with closing(connect(where)) as store:
@@ -82,7 +84,9 @@ class Week:
                 task.cancel()
             self.operator.close()
         waited = (_pressure() - pressure) / (time.monotonic() - self.began)
-        return Run(self.seed, self.seconds, self.verdicts, self.growth, self.churn, self.disturbances, waited)
+        return Run(
+            self.seed, self.seconds, self.verdicts, self.growth, self.churn, self.disturbances, waited, self.loads
+        )
 
     def _is_gentle(self, moment: float) -> bool:
         return ALL_KINDS <= (moment - self.began) / self.seconds < GENTLE_UNTIL
@@ -95,6 +99,7 @@ class Week:
     async def _sample(self) -> None:
         while True:
             await asyncio.sleep(SAMPLE)
+            self.loads.append(round(os.getloadavg()[0], 2))
             found = await asyncio.to_thread(self._look)
             with suppress(Exception):
                 found += await self.operator.does(of_tables)
