@@ -66,7 +66,7 @@ class KeySet:
         self._service, self._clock = service, clock
         self._keys: dict[str, jwt.PyJWK] = {}
         self._fetched = self._asked = float("-inf")  # seconds on the clock
-        self._failure: Exception | None = None  # of the last question
+        self._failure = ""  # of the last question
         self._turn = DeferredLock()
 
     async def find(self, kid: str | None) -> jwt.PyJWK:
@@ -81,7 +81,7 @@ class KeySet:
         if kid in self._keys and self._age() <= AWAY:
             return self._keys[kid]
         if self._failure:
-            raise ServiceError(f"the issuer's keys can't be had: {type(self._failure).__name__}: {self._failure}")
+            raise ServiceError(f"the issuer's keys can't be had: {self._failure}")
         raise Refused("the issuer has no key of this id")
 
     def _age(self) -> float:
@@ -93,11 +93,12 @@ class KeySet:
             reply = await Deferred.fromCoroutine(self._service.get()).addTimeout(PATIENCE, self._clock)
             found = jwt.PyJWKSet.from_dict(reply.content()).keys
         except Exception as failure:
-            self._failure = failure
+            is_told = isinstance(failure, ServiceError)  # other texts may quote what the issuer has sent
+            self._failure = str(failure) if is_told else type(failure).__name__
             return
         usable = [key for key in found if key.algorithm_name == ALGORITHM and key.public_key_use in (None, "sig")]
         self._keys = {key.key_id: key for key in usable if key.key_id}
-        self._fetched, self._failure = self._asked, None
+        self._fetched, self._failure = self._asked, ""
 
 
 authenticator = Authenticator(Checks, prefix="com.example.")

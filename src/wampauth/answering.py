@@ -16,11 +16,11 @@ from weakref import WeakKeyDictionary
 from twisted.internet.defer import Deferred
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
-from twisted.python.reflect import safe_str
 
 from wampauth.gathering import LETS_IN, WATCHES, Gathering, Item, part
 from wampauth.lookup import Lookup, StoreAway
 from wampauth.store import OpenStore
+from wampauth.told import told
 
 TICK = 0.5  # seconds between two looks
 PAUSE = 2.0  # seconds until a store that couldn't be asked is asked again
@@ -101,7 +101,7 @@ class Answering:
         except Exception as away:  # whoever watches sessions tells of a store that is away; but not of one like this
             self._pause_until = self._clock.seconds() + PAUSE
             if not self._was_away:
-                self.log.error("operators can't ask this process: {away}", away=safe_str(away))
+                self.log.error("operators can't ask this process: {away}", away=told(away))
             self._was_away = True
         finally:
             self._is_asking = False
@@ -115,7 +115,7 @@ class Answering:
             question = json.loads(text)
             answers = [await answerer(question) for answerer in list(self._answerers)]
         except Exception as error:
-            self.log.error("an operator's question can't be answered: {error}", error=safe_str(error))
+            self.log.error("an operator's question can't be answered: {error}", error=told(error))
             answers = [[{"fault": type(error).__name__}]]
         await self._say(request, iter(chain.from_iterable(answers)))
 

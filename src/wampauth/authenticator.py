@@ -16,13 +16,13 @@ from twisted.logger import Logger
 
 from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
-from wampauth.checks import place
 from wampauth.guard import OWN_REALMS
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure, refuse_all
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
+from wampauth.told import place, sentence
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
@@ -84,7 +84,9 @@ class Authenticator:
                 service = self.service()
                 procedure = service.procedure(method)
             except Exception as error:  # the router would tell a stranger "Internal server error", at each login anew
-                Logger().error("the function authenticator for {method} can't work: {e}", method=method, e=error)
+                Logger().error(
+                    "the function authenticator for {method} can't work: {e}", method=method, e=sentence(error)
+                )
                 return refuse_all(self.prefix)
             service.begin()
             return procedure
@@ -186,7 +188,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
                 for method, procedure in self._service.procedures.items():
                     await self.register(procedure, f"{authenticator.prefix}authenticate.{method}", options=options)
             except Exception as error:
-                self.log.error("the authenticator can't start: {error}", error=error)
+                self.log.error("the authenticator can't start: {error}", error=sentence(error))
                 self.leave()
                 raise
 

@@ -6,14 +6,11 @@ use, so whatever isn't a complete principal stops here, as does one that contrad
 
 import json
 import time
-import traceback
 import types
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
-from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
-from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
@@ -29,8 +26,10 @@ from wampauth.claims import (
     TlsClaim,
 )
 from wampauth.enrolment import shown_key
+from wampauth.told import told
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
+FOR_ASYNCIO = "Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
 ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
 
 AnyCheck = Callable[[Any], Any]
@@ -97,7 +96,7 @@ def complete(claim: Claim, answer: Any) -> Principal:
             names.max_sessions(answer.max_sessions),
         )
     except (TypeError, ValueError) as error:
-        raise WrongAnswer(f"the check gave an incomplete answer: {type(error).__name__}: {error}") from None
+        raise WrongAnswer(f"the check gave an incomplete answer: {told(error)}") from None
     if found.expires is not None and found.expires <= time.time():
         raise _refused("expired", found)
     return found
@@ -135,22 +134,10 @@ def keep_out(realms: Collection[str], principal: Principal) -> None:
 
 
 def describe(error: Exception, claim: Claim | None) -> str:
-    """What went wrong and where, without the ticket, should the exception quote it."""
-    name, _, where = place(error).partition(" ")
-    text = f"{without_secret(f'{name}: {safe_str(error)}', claim)} {where}".rstrip()
-    if isinstance(error, RuntimeError) and any(sign in text for sign in ASYNCIO):
-        text += ". Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
-    return text
-
-
-def place(error: BaseException) -> str:
-    """What kind of error it is, and where it was raised, without its text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return (
-        f"{type(error).__name__} ({Path(frames[-1].filename).name}:{frames[-1].lineno})"
-        if frames
-        else type(error).__name__
-    )
+    """What went wrong and where, without the ticket, should even a text that may be told quote it."""
+    found = without_secret(told(error), claim)
+    sign = next((sign for sign in ASYNCIO if isinstance(error, RuntimeError) and sign in str(error)), None)
+    return f"{found}: {sign}. {FOR_ASYNCIO}" if sign else found
 
 
 def without_secret(text: str, claim: Claim | None) -> str:
@@ -184,7 +171,7 @@ def _pubkey(claim: Claim, answered: Any) -> str | None:
         except names.Malformed as unsound:
             raise Refused(str(unsound)) from None
     if names.pubkey(answered) != claim.pubkey:
-        raise ValueError("pubkey isn't the key that the client has shown")
+        raise names.Malformed("pubkey isn't the key that the client has shown")
     return claim.pubkey
 
 
@@ -192,7 +179,7 @@ def _scram(claim: Claim, answered: Any) -> ScramVerifier | None:
     if not isinstance(claim, ScramClaim):
         return None
     if not isinstance(answered, ScramVerifier):
-        raise TypeError("scram is missing, which the router checks the proof with")
+        raise names.Malformed("scram is missing, which the router checks the proof with")
     iterations, memory = names.price(answered.iterations, answered.memory)
     return ScramVerifier(
         salt=names.digits(answered.salt, 16),
@@ -211,7 +198,7 @@ def _credential(value: Any) -> str | None:
     if value is not None and not (
         isinstance(value, str) and 0 < len(value) <= LONGEST_CREDENTIAL and value.isprintable()
     ):
-        raise TypeError(f"credential isn't 1 to {LONGEST_CREDENTIAL} printable characters")
+        raise names.Malformed(f"credential isn't 1 to {LONGEST_CREDENTIAL} printable characters")
     return value
 
 
@@ -219,7 +206,7 @@ def _moment(value: Any) -> float | None:
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= LATEST:
-        raise TypeError("expires isn't a number of seconds since 1970")
+        raise names.Malformed("expires isn't a number of seconds since 1970")
     return float(value)
 
 

@@ -1,14 +1,9 @@
 """Can it be told just now who may stay? If not, the log has one line that says why, and one when it is over."""
 
-import traceback
-from pathlib import Path
-
 from twisted.logger import Logger
-from twisted.python.reflect import safe_str
 
 from wampauth.lookup import StoreAway
-
-LONGEST = 300  # characters of what is told of a fault
+from wampauth.told import told
 
 
 class Health:
@@ -38,7 +33,7 @@ class Health:
         """A mistake of ours, and none of the store's."""
         if not self.is_faulty:
             text = "sessions can't be watched; where roles ask the authorizer, it denies everything: {fault}"
-            self.log.error(text, fault=_described(error))
+            self.log.error(text, fault=told(error))
         self.is_faulty = True
 
     def all_is_well(self) -> None:
@@ -48,10 +43,3 @@ class Health:
         if self.is_faulty:
             self.log.error("sessions can be watched again")
         self.store_is_away = self.is_faulty = False
-
-
-def _described(error: Exception) -> str:
-    """What went wrong, and where."""
-    frames = traceback.extract_tb(error.__traceback__)
-    place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {safe_str(error)[:LONGEST]}{place}"

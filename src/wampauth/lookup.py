@@ -9,18 +9,17 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.python.failure import Failure
-from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
 from wampauth.claims import Principal
 from wampauth.store import OpenStore
+from wampauth.told import told
 
 DEADLINE = 1.0  # seconds in which the store must answer
 FIRST_DEADLINE = 30.0  # seconds for the first question: a store of an author's own may have to start
 WRITING = 5.0  # seconds in which something must be written for operators: there may be a lock to wait for
 LOOKED_UP = 10_000  # credentials in a second, by a store that is slow but not away
-LONGEST = 200  # characters of what is told of a store's failure
 
 
 class StoreAway(Exception):
@@ -59,7 +58,7 @@ class Lookup:
         try:
             return {credential: checked(found[credential]) for credential in credentials if credential in found}
         except (TypeError, ValueError) as error:
-            raise StoreAway(f"by_ids() gave an incomplete principal: {_described(error)}") from None
+            raise StoreAway(f"by_ids() gave an incomplete principal: {told(error)}") from None
 
     # -- what operators want to know (``answering.py``)
 
@@ -98,7 +97,7 @@ class Lookup:
             if not outcome.called:
                 timer.cancel()
                 away = isinstance(result, Failure)
-                outcome.callback(Failure(StoreAway(_described(result.value))) if away else result)
+                outcome.callback(Failure(StoreAway(told(result.value))) if away else result)
 
         timer = self._clock.callLater(seconds, give_up)
         asking = Deferred.fromCoroutine(question).addBoth(settle)
@@ -108,19 +107,14 @@ class Lookup:
 def checked(principal: Principal) -> Principal:
     """A principal as a store may give it. In ``extra`` are the author's own fields, in the form in which they travel.
 
-    :raises TypeError: if something has a type that no session can have been given.
-    :raises names.Malformed: so, if it is within ``extra``, or ``max_sessions``.
+    :raises names.Malformed: if something has a type that no session can have been given.
     """
     named = (principal.authid, principal.realm, principal.role)
     if not all(isinstance(name, str) for name in named) or not isinstance(principal.extra, Mapping):
-        raise TypeError("authid, realm and role are text, and extra is an object")
+        raise names.Malformed("authid, realm and role are text, and extra is an object")
     expires: Any = principal.expires
     if isinstance(expires, bool) or not isinstance(expires, int | float | None) or not 0 <= (expires or 0) <= LATEST:
-        raise TypeError("expires isn't a number of seconds since 1970")
+        raise names.Malformed("expires isn't a number of seconds since 1970")
     names.max_sessions(principal.max_sessions)
     own = {name: value for name, value in principal.extra.items() if not names.RESERVED_EXTRA.fullmatch(name)}
     return replace(principal, extra=names.portable(own))
-
-
-def _described(error: BaseException) -> str:
-    return f"{type(error).__name__}: {safe_str(error)}"[:LONGEST]

@@ -20,6 +20,7 @@ from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
 from wampauth.store import StoreError, open_store
 from wampauth.store.verifying import forget_tickets
+from wampauth.told import sentence
 
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 3.0  # seconds
@@ -27,6 +28,10 @@ NO_DECOY = (
     "setting 'decoy' under 'guard' is missing: a realm and a role of this node, such as [\"realm1\", \"frontend\"], as "
     "whom unknown people are challenged"
 )
+
+
+class TooLate(TimeoutError):
+    """An author's ``start`` has taken too long."""
 
 
 def expose(guard: Settings) -> None:
@@ -113,7 +118,9 @@ class Service:
 
     def begin(self) -> None:
         """Start the checks, with nobody waiting for it; the log is told if that fails."""
-        self.started().addErrback(lambda failure: self.log.error("{e}", e=failure.value))
+        self.started().addErrback(
+            lambda failure: self.log.error("the checks can't start: {e}", e=sentence(failure.value))
+        )
 
     def started(self, session: Any = None) -> "Deferred[None]":
         """Wait until the checks have started. They start once, however many wait; after a failure, the next one who
@@ -133,7 +140,7 @@ class Service:
         return waiting
 
     def _too_late(self, *_: object) -> None:
-        raise TimeoutError(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
+        raise TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
 
     def _settle(self, result: Any) -> None:
         """The checks have started, or failed to: tell all who wait."""
@@ -157,7 +164,7 @@ class Service:
         """Let the checks end, but don't keep the node from ending."""
         stopping = maybeDeferred(self._checks.stop).addTimeout(STOP_TIMEOUT, self._clock)
         return stopping.addErrback(
-            lambda failure: self.log.error("{name}.stop(): {e!r}", name=self._name, e=failure.value)
+            lambda failure: self.log.error("{name}.stop(): {e}", name=self._name, e=sentence(failure.value))
         )
 
     def _once_started(self, method: str) -> Any:

@@ -31,6 +31,7 @@ from wampauth.permissions import Permissions
 from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
+from wampauth.told import sentence
 from wampauth.watch import Watch
 
 IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
@@ -121,7 +122,7 @@ class RealmSessions(ApplicationSession):
                 await answering.look()  # an operator sees a node that is up
             self._connections.watch(self._realm)
         except Exception as error:
-            self.log.error("sessions can't be watched: {error}", error=error)
+            self.log.error("sessions can't be watched: {error}", error=sentence(error))
             self.leave()
             raise
 

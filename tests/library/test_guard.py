@@ -6,7 +6,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from wampauth.claims import Claim, KeyClaim, Principal, Refused
 from wampauth.guard import Guard
 from wampauth.places import Busy, Places
 from wampauth.settings import Settings
+from wampauth.store import StoreError
 from wampauth.turns import Turns
 
 DELAY, DEADLINE, SUMMARY = 0.25, 5.0, 60.0  # seconds; the defaults
@@ -297,8 +298,60 @@ def test_an_exception_is_our_fault_and_its_text_stays_with_us(
     assert (uri, attempt.after) == ("com.example.unavailable", DELAY)
     assert text == f"authentication is unavailable - try again later (reference {record['reference']})"
     assert type(error).__name__ in record["reason"]
-    assert str(error) in record["reason"]
+    assert ("x y z" in record["reason"]) == isinstance(error, names.Malformed)  # a text of ours quotes nothing
     assert [line for line in logged if record["reference"] in line and record["reason"] in line]
+
+
+SECRET = "stored-s3cr3t"
+
+
+class Quoting(Mapping[str, Any]):
+    """An ``extra`` whose reading fails."""
+
+    def __getitem__(self, name: str) -> Any:
+        raise KeyError(SECRET)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([SECRET])
+
+    def __len__(self) -> int:
+        return 1
+
+
+class Vouched(StoreError):
+    """An author's own, whose text is for the log."""
+
+
+@pytest.mark.parametrize("method", ["ticket", "cryptosign", "wampcra"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(kind(f"no password like {SECRET}") for kind in (ValueError, KeyError, RuntimeError, OSError, ImportError)),
+        OSError(13, SECRET, SECRET),
+        RuntimeError(f"no running event loop for {SECRET}"),
+        ApplicationError("com.example.oops", SECRET, SECRET, secret=SECRET),
+        ExceptionGroup(SECRET, [ValueError(SECRET)]),
+        type("Own", (Exception,), {"__str__": lambda _: SECRET})(),
+        answer(extra=Quoting()),
+    ],
+    ids=lambda error: f"{type(error).__name__}",
+)
+def test_no_text_of_an_exception_that_may_quote_a_stored_secret_is_written(
+    guarded: MakeGuarded, logged: list[str], method: str, error: Any
+) -> None:
+    """It knows what the check has read: of that nobody can say what is a secret."""
+    guard = guarded(decoy=("realm1", "frontend"))
+    attempt = guard.attempt(Check(error), method)
+    guard.clock.advance(DELAY)
+    assert attempt.uri == "com.example.unavailable"
+    assert SECRET not in guard.audit_file.read_text() + "".join(logged) + str(attempt.no)
+    assert "test_guard.py:" in guard.audit[0]["reason"]
+
+
+def test_a_text_that_its_author_vouches_for_is_written(guarded: MakeGuarded) -> None:
+    guard = guarded()
+    guard.attempt(Check(Vouched(f"the directory is down, {TICKET}")))
+    assert "Vouched: the directory is down, ... (test_guard.py:" in guard.audit[0]["reason"]
 
 
 class Unprintable(Exception):

@@ -34,7 +34,7 @@ FLOORS = [
         "acts",
     },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins", "enrolment", "gathering", "certificates", "served", "figures"},
+    | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -265,7 +265,7 @@ def test_a_session_that_acts_before_it_was_announced_is_asked_for(watched: Watch
 def test_no_component_without_its_store(monkeypatch: pytest.MonkeyPatch) -> None:
     watched = Watched(monkeypatch)
     watched.register.answer = fail_with(OSError("no such file"))
-    assert "no such file" in str(watched.start().value)
+    assert "OSError (test_watch.py:" in str(watched.start().value)
     assert watched.calls == [("leave",)]
     assert not watched.component._watch.can_tell()
 
@@ -670,7 +670,7 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_store(
             watched.tick()
             assert not watched.may(details)
     assert len(log) == 1
-    assert "AttributeError: no such thing (test_watch.py:" in log[0]
+    assert "AttributeError (test_watch.py:" in log[0]
     assert "away" not in log[0]
     watched.tick()
     assert watched.may(details)

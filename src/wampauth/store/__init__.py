@@ -15,6 +15,7 @@ from wampauth.store.principals import Principals
 from wampauth.store.protocol import Certificates, Changes, Enrols, Reaching, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
+from wampauth.told import sentence
 
 __all__ = [
     "Certificates",
@@ -131,8 +132,11 @@ def _load(where: str) -> Any:
     """
     module, _, name = where.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)()
+        make = getattr(importlib.import_module(module), name)
+        if not callable(make):
+            raise SettingsError(f"the store {where} can't be loaded: it can't be called")
+        return make()
     except SettingsError:
         raise
     except Exception as error:
-        raise SettingsError(f"the store {where} can't be loaded: {type(error).__name__}: {error}") from error
+        raise SettingsError(f"the store {where} can't be loaded: {sentence(error)}") from None

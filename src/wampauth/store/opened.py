@@ -14,9 +14,18 @@ from wampauth.claims import KeyClaim, Principal, Refused, ScramClaim, TicketClai
 from wampauth.enrolment import proven_key
 from wampauth.settings import SettingsError
 from wampauth.store.protocol import QUESTIONS, REACHING, Changes, Store
+from wampauth.told import sentence
 
 LONGEST_START = 30.0  # seconds
 LONGEST_STOP = 3.0  # seconds
+
+
+class WrongAnswer(TypeError):
+    """A store has answered what can't be used. The text holds nothing of it."""
+
+
+class Lacking(NotImplementedError):
+    """A store doesn't do what it is asked for."""
 
 
 class OpenStore:
@@ -83,7 +92,7 @@ class OpenStore:
         """Those of the credentials that count now, by their id."""
         found = await self._ask("by_ids", credentials)
         if not isinstance(found, Mapping) or not all(isinstance(identifier, str) for identifier in found):
-            raise TypeError(f"the store answered with {_kind(found)} instead of a mapping of credential ids")
+            raise WrongAnswer(f"the store answered with {_kind(found)} instead of a mapping of credential ids")
         for principal in found.values():
             _principal(principal)
         return found
@@ -92,15 +101,15 @@ class OpenStore:
         """Where we are now, and the authids that something was taken from since then; None: look at everybody."""
         answer = await self._ask("changes", since)
         if not isinstance(answer, tuple) or len(answer) != 2:
-            raise TypeError(f"the store answered with {_kind(answer)} instead of a tuple of two")
+            raise WrongAnswer(f"the store answered with {_kind(answer)} instead of a tuple of two")
         point, authids = answer
         if authids is not None and not _is_collection_of_str(authids):
-            raise TypeError(f"the store answered with {_kind(authids)} instead of a collection of authids")
+            raise WrongAnswer(f"the store answered with {_kind(authids)} instead of a collection of authids")
         return point, authids
 
     def _require(self, question: str, otherwise: str) -> None:
         if not callable(getattr(self._store, question, None)):
-            raise NotImplementedError(f"a store of type {type(self._store).__name__} {otherwise}: it lacks {question}")
+            raise Lacking(f"a store of type {type(self._store).__name__} {otherwise}: it lacks {question}")
 
     @property
     def can_reach(self) -> bool:
@@ -111,7 +120,7 @@ class OpenStore:
         """What operators want to know, by the id of the request."""
         found = await self._ask("requests", node)
         if not isinstance(found, Mapping):
-            raise TypeError(f"the store answered with {_kind(found)} instead of a mapping of requests")
+            raise WrongAnswer(f"the store answered with {_kind(found)} instead of a mapping of requests")
         return found
 
     async def answer(self, request: str, node: str, part: int, text: str) -> bool:
@@ -161,7 +170,8 @@ class OpenStore:
     def _stop(self) -> "Deferred[None]":
         stopped = Deferred.fromCoroutine(_awaited_call(self._store.stop))
         stopped.addTimeout(LONGEST_STOP, self._the_reactor())
-        return stopped.addErrback(lambda why: self.log.failure("the store couldn't be stopped", why))
+        text = "the store couldn't be stopped: {why}"
+        return stopped.addErrback(lambda failure: self.log.error(text, why=sentence(failure.value)))
 
     def _the_reactor(self) -> Any:
         return self._reactor or namedModule("twisted.internet.reactor")  # which is made when it is imported
@@ -181,7 +191,7 @@ def _principal_or_none(answer: Any) -> Principal | None:
 
 def _principal(answer: Any) -> Principal:
     if not isinstance(answer, Principal):
-        raise TypeError(f"the store answered with {_kind(answer)} instead of a Principal")
+        raise WrongAnswer(f"the store answered with {_kind(answer)} instead of a Principal")
     return answer
 
 

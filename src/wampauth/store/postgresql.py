@@ -103,10 +103,11 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     @staticmethod
     def explain(error: Exception) -> str:
-        """What the server says, in a line."""
+        """What the server says, in a line, without the details that quote what is stored."""
         if isinstance(error, psycopg.errors.UndefinedTable):
             return "this database holds no principals; `wampauth add` makes the tables"
-        return " ".join(str(error).split())
+        said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+        return " ".join((said or str(error)).split())
 
 
 def connect(url: str, busy: float = BUSY, longest: float | None = None, upgrading: bool = True) -> Connection:
