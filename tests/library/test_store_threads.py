@@ -21,13 +21,16 @@ import pytest
 from conftest import Bundle, MakeBundle
 from stores import KEY, OTHER_KEY, PATIENCE, TICKET, Loop, by_key, by_ticket, only_postgresql, only_sqlite
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
+from twisted.logger import Logger
+from twisted.python.threadpool import ThreadPool
 
 from wampauth import store as stores
 from wampauth.places import Busy
 from wampauth.store import Connection, StoreError, connect, principals, threads, tickets, writing
 from wampauth.store.engine import BUSY
+from wampauth.store.pool import BEHIND, Threads
 from wampauth.store.principals import Principals
-from wampauth.store.threads import FairQueue, Queue, Threads
+from wampauth.store.threads import FairQueue, Queue
 from wampauth.testing import AUTHENTICATE, CHALLENGE, WELCOME, Node, RawClient
 
 if TYPE_CHECKING:
@@ -205,6 +208,13 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
     assert loop.ask(known.by_ticket, by_ticket("again")).authid == "alice"  # there is room again
 
 
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
 def sooner(answers: "list[Future[Any]]", number: int) -> "list[Future[Any]]":
     """The answers that are there, once there are so many of them."""
     deadline = time.monotonic() + PATIENCE
@@ -286,6 +296,54 @@ def test_what_is_given_up_before_its_turn_is_not_begun(turns: Callable[[int], Tu
     assert first.result(PATIENCE) == "alice"
     assert [one.result(PATIENCE) for one in queue.ask(*["bob"] * 8)] == ["bob"] * 8
     assert queue.begun == ["alice"] + ["bob"] * 8
+
+
+# The threads
+
+
+def test_a_thread_is_woken_once_for_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And one that fails keeps nothing else from being done."""
+    woken, go_on, begun = [0], threading.Event(), threading.Event()
+    wake = ThreadPool.callInThread
+
+    def counting(pool: ThreadPool, work: Callable[[], None]) -> None:
+        woken[0] += 1
+        wake(pool, work)
+
+    monkeypatch.setattr(ThreadPool, "callInThread", counting)
+    monkeypatch.setattr(Threads, "log", Logger(observer=lambda event: done.put(event["log_failure"].type)))
+    done: SimpleQueue[Any] = SimpleQueue()
+    pool = Threads(0, 1)
+    pool.start()
+    try:
+        pool.callInThread(begun.set)
+        pool.callInThread(go_on.wait, PATIENCE)
+        assert begun.wait(PATIENCE)
+        pool.callInThread(int, "no number")
+        for number in range(3):
+            pool.callInThread(done.put, number)
+        go_on.set()
+        assert [done.get(timeout=PATIENCE) for _ in range(4)] == [ValueError, 0, 1, 2]
+        assert woken == [1]
+        wait_until(lambda: pool._working == 0)
+        pool.callInThread(done.put, 3)
+        assert done.get(timeout=PATIENCE) == 3
+        assert woken == [2]
+    finally:
+        go_on.set()
+        pool.stop()
+
+
+def test_as_many_threads_as_there_may_be_work_at_once() -> None:
+    together = threading.Barrier(3)
+    pool = Threads(0, 2)
+    pool.start()
+    try:
+        for _ in range(2):
+            pool.callInThread(together.wait, PATIENCE)
+        together.wait(PATIENCE)
+    finally:
+        pool.stop()
 
 
 # The end
@@ -530,11 +588,11 @@ def test_a_node_stops_though_the_server_is_frozen(node: tuple[Bundle, Node], pos
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a priority is the whole process's")
-@pytest.mark.parametrize(("gives_way", "more"), [(True, threads.BEHIND), (False, 0)])
+@pytest.mark.parametrize(("gives_way", "more"), [(True, BEHIND), (False, 0)])
 def test_who_computes_gives_way_to_the_reactor(gives_way: bool, more: int) -> None:
     """A flood of guesses would keep all cores hashing, and everybody else waiting."""
     found: SimpleQueue[int] = SimpleQueue()
-    pool = threads.Threads(0, 1, name="test")
+    pool = Threads(0, 1, name="test")
     pool.gives_way = gives_way
     pool.start()
     try:

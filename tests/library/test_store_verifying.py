@@ -17,8 +17,9 @@ from wampauth import Refused
 from wampauth.claims import Principal, TicketClaim
 from wampauth.places import Busy
 from wampauth.store import Connection, tickets, verifying, writing
+from wampauth.store.pool import Threads
 from wampauth.store.principals import Principals
-from wampauth.store.threads import FairQueue, Threads
+from wampauth.store.threads import FairQueue
 from wampauth.store.verifying import Remembered, Verifying, forget_tickets
 from wampauth.testing import login as login_once
 

@@ -12,8 +12,9 @@ from wampauth import figures, scram
 from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim, TlsClaim
 from wampauth.store import enrolling, reading, requests, tickets
 from wampauth.store.cores import usable_cores
+from wampauth.store.pool import GRACE, Threads
 from wampauth.store.reading import ACTIVE, Credential, Point
-from wampauth.store.threads import GRACE, FairQueue, Queries, Queue, Threads
+from wampauth.store.threads import FairQueue, Queries, Queue
 from wampauth.store.verifying import Verifying
 from wampauth.throttle import counted_address
 

@@ -1,17 +1,12 @@
 """Who waits, so that the reactor doesn't?
 
-Two kinds of threads, both behind a bounded queue: for the queries, each thread with a connection to the store, and for
-the hashing of chosen tickets. All are Twisted's own, but for their end: a thread may hang in a locked file, a dead
-disk or a frozen server, and the process goes on to its end all the same.
+Two kinds of threads (``pool.py``), both behind a bounded queue: for the queries, each thread with a connection to the
+store, and for the hashing of chosen tickets.
 """
 
-import os
-import sys
-import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from threading import Thread
 from typing import Any
 
 from twisted.enterprise import adbapi
@@ -21,38 +16,10 @@ from twisted.python.threadpool import ThreadPool
 
 from wampauth.places import Busy, Places, come_back
 from wampauth.store.engine import sentences
+from wampauth.store.pool import Threads
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
 LONGEST_QUERY = 4.0  # seconds after which a server gives one up
-BEHIND = 5  # niceness: a third of what a thread of the usual priority gets, where both want a core (sched(7))
-GRACE = 1.0  # seconds at the end of the process for what is under way
-
-
-class Threads(ThreadPool):
-    """A thread pool whose threads are not waited for without a limit."""
-
-    gives_way = False  # its threads are behind the reactor when both want a core: for work that computes
-    _until = 0.0  # seconds, monotonic
-
-    def threadFactory(self, *args: Any, **options: Any) -> Thread:
-        """Make a thread; at the process's end, Python waits for those that aren't daemons."""
-        pool = self
-
-        class Impatient(Thread):
-            def run(self) -> None:
-                if pool.gives_way and sys.platform == "linux":  # elsewhere a priority is the whole process's
-                    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
-                super().run()
-
-            def join(self, timeout: float | None = None) -> None:
-                super().join(max(0.0, pool._until - time.monotonic()) if timeout is None else timeout)
-
-        return Impatient(*args, daemon=True, **options)
-
-    def stop(self) -> None:
-        """Stop the threads, within :data:`GRACE`. One that hangs is left alone."""
-        self._until = time.monotonic() + GRACE
-        super().stop()
 
 
 class Queue:
