@@ -5,6 +5,7 @@ The bounds are those of docs/strangers.md. A busy machine may take some seconds 
 """
 
 import json
+import os
 import secrets
 import socket
 import ssl
@@ -428,7 +429,7 @@ def test_a_node_that_is_started_without_them_says_so(
     bundle = make_bundle(start=False)
     if edit:
         bundle.edit_config(edit)
-        monkeypatch.setattr("wampauth.testing.node._environment", lambda: None)
+        monkeypatch.setattr("wampauth.testing.node._environment", lambda: dict(os.environ))
     node = bundle.start()
     try:
         way = ways(bundle)["ws"]

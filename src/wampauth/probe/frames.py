@@ -20,18 +20,25 @@ def nesting(target: Target) -> Iterator[Found]:
     """The row ``deep-nesting``. How long others wait shows it, long before anybody is harmed."""
     usual = max(_handshake(target) for _ in range(3))
     for depth in DEPTHS:
-        with target.connect(target.source()) as client:
-            client.send("[" * depth)
-            try:
-                beside = _handshake(target)
-            except (OSError, Turned) as error:
-                yield Found("deep-nesting", FALLS, f"{depth:,} brackets, and nobody gets in: {error or 'no answer'}")
-                return
+        try:
+            beside = _beside(target, depth)
+            if beside > usual + STALL:  # or the machine had something else to do
+                beside = min(beside, _beside(target, depth))
+        except (OSError, Turned) as error:
+            yield Found("deep-nesting", FALLS, f"{depth:,} brackets, and nobody gets in: {error or 'no answer'}")
+            return
         if beside > usual + STALL:
             came = f"{depth:,} brackets: the handshake beside took {beside:.1f} s, and {usual:.2f} s without"
             yield Found("deep-nesting", FALLS, came)
             return
     yield Found("deep-nesting", HOLDS, f"{depth:,} brackets: the handshake beside took {beside:.2f} s")
+
+
+def _beside(target: Target, depth: int) -> float:
+    """Seconds that a handshake takes while the router reads so many opening brackets."""
+    with target.connect(target.source()) as client:
+        client.send("[" * depth)
+        return _handshake(target)
 
 
 def _handshake(target: Target) -> float:
