@@ -30,7 +30,7 @@ from churn import Churn  # noqa: E402
 from disturbances import Disturbances  # noqa: E402
 from growth import Growth, of_folder, of_processes, of_tables  # noqa: E402
 from operators import Operator  # noqa: E402
-from postgres import AS_POSTGRES, Server  # noqa: E402
+from postgres import AS_POSTGRES, BINARIES, NO_SERVER, Server  # noqa: E402
 from service import Service, postgresql  # noqa: E402
 from strangers import many_files  # noqa: E402
 from told import Run, text  # noqa: E402
@@ -144,6 +144,8 @@ def _pressure() -> float:
 @click.option("--json", "file", type=click.Path(dir_okay=False, path_type=Path), help="Write the report there, too.")
 def main(seconds: float, seed: int | None, rate: float, file: Path | None) -> None:
     """Let a week pass at a scaled node, and tell how it went."""
+    if not BINARIES:
+        raise click.ClickException(NO_SERVER)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and stop the node
     seed = random.randrange(10_000) if seed is None else seed
     click.echo(f"a week in {seconds:g} s, by --seed {seed}", err=True)
