@@ -189,7 +189,8 @@ def _component(authenticator: Authenticator) -> type[Any]:
                     await self.register(procedure, f"{authenticator.prefix}authenticate.{method}", options=options)
             except Exception as error:
                 self.log.error("the authenticator can't start: {error}", error=sentence(error))
-                self.leave()
+                if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
+                    self.leave()
                 raise
 
         def onLeave(self, details: CloseDetails) -> None:

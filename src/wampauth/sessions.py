@@ -123,7 +123,8 @@ class RealmSessions(ApplicationSession):
             self._connections.watch(self._realm)
         except Exception as error:
             self.log.error("sessions can't be watched: {error}", error=sentence(error))
-            self.leave()
+            if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
+                self.leave()
             raise
 
     def onLeave(self, details: CloseDetails) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail, succeed
@@ -471,3 +471,14 @@ def test_a_trial_offers_what_the_checks_have_and_writes_no_audit(in_folder: Path
     made.configure({"guard": {"audit": "tried.jsonl"}})
     assert made.try_out() == ["ticket"]
     assert list(in_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("which", ["component", "sessions"])
+def test_a_connection_that_is_lost_at_the_start_is_told_as_such(in_folder: Path, which: str) -> None:
+    """As when the node is stopped meanwhile: there is nothing left to leave."""
+    made = Authenticator(Tickets, prefix="org.acme.")
+    made.configure({})
+    session = getattr(made, which)(ComponentConfig("realm1", {"guard": {}}))
+    session._session_id = 1
+    with pytest.raises(TransportLost):
+        result(Deferred.fromCoroutine(session.onJoin(None)))

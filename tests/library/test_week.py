@@ -125,7 +125,7 @@ def ended(moment: float, *outages: tuple[str, float, float], waited: float = 0.0
     verdicts = Verdicts(waits=[(moment - 0.1, waited)])
     for what, begin, end in outages:
         verdicts.begins(what, "away", begin).end = end
-    verdicts.ending(Ending(who, ticket, "frontend", 20.0, moment, "com.example.revoked"))
+    verdicts.ending(Ending(who, ticket, "frontend", 19.9, 20.0, moment, "com.example.revoked"))
     return verdicts
 
 
@@ -162,13 +162,16 @@ def test_an_end_without_a_reason_is_found() -> None:
     assert fault == "60.0 s: alice was put out for no reason: com.example.revoked"
 
 
-def test_who_was_kicked_ends_for_a_reason() -> None:
+@pytest.mark.parametrize(
+    ("since", "joined", "faults"),
+    [(19.9, 20.0, 0), (50.4, 50.7, 0), (51.0, 51.1, 1)],  # it was in, it was just coming in, it came after the kick
+)
+def test_who_was_kicked_ends_for_a_reason(since: float, joined: float, faults: int) -> None:
     who, ticket = somebody()
+    who.kicks = [Kick(49.0, 50.5)]
     verdicts = Verdicts()
-    for joined, moment in (20.0, 50.0), (51.0, 52.0):
-        who.kicks = [Kick(49.0, 50.5)]
-        verdicts.ending(Ending(who, ticket, "frontend", joined, moment, "com.example.kicked"))
-    assert len(verdicts.faults) == 1  # of the one who came after the kick
+    verdicts.ending(Ending(who, ticket, "frontend", since, joined, 51.2, "com.example.kicked"))
+    assert len(verdicts.faults) == faults
 
 
 def test_who_goes_on_is_found() -> None:

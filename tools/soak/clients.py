@@ -42,6 +42,7 @@ class Session:
     who: Principal
     credential: Credential
     role: str
+    since: float
     joined: float
     number: int  # as the proxy has told it
     connection: ClientConnection
@@ -121,7 +122,7 @@ async def log_in(
         login.outcome, login.role = IN, details["authrole"]
         login.named = details["authid"], details["realm"]
         stands_on = credential or Credential(kind, secret)
-        return login, Session(who, stands_on, login.role, login.until, answer[1], connection)
+        return login, Session(who, stands_on, login.role, since, login.until, answer[1], connection)
     if answer and answer[0] == ABORT:
         login.outcome = answer[2]
     if connection:

@@ -46,7 +46,9 @@ class Population:
         if session.is_leaving:
             self.verdicts.counts[f"end: {LEFT}"] += 1
             return
-        self.verdicts.ending(Ending(session.who, session.credential, session.role, session.joined, moment, reason))
+        self.verdicts.ending(
+            Ending(session.who, session.credential, session.role, session.since, session.joined, moment, reason)
+        )
 
     async def stay(self, number: int) -> None:
         """One who is always in, and whom nobody does anything to: it comes back by itself, as a client library does."""

@@ -47,11 +47,16 @@ class Login:
 
 @dataclass
 class Ending:
-    """How a session ended that its client hasn't left by itself."""
+    """How a session ended that its client hasn't left by itself.
+
+    :ivar since: when its client began to log in.
+    :ivar joined: when it heard that it is in.
+    """
 
     who: Principal
     credential: Credential
     role: str
+    since: float
     joined: float
     moment: float
     reason: str
@@ -135,7 +140,7 @@ class Verdicts:
         self.counts[f"end: {ending.reason}"] += 1
         if ending.moment >= earliest - CLOCKS:
             self._in_time(ending, max(latest, ending.joined))
-        elif kicks := [one for one in ending.who.kicks if ending.joined <= one.until and one.since <= ending.moment]:
+        elif kicks := [one for one in ending.who.kicks if ending.since <= one.until and one.since <= ending.moment]:
             self.late["kicked"].append(max(0.0, ending.moment - kicks[-1].until))
         elif not self.out((NODE,), ending.moment - BACK, ending.moment) and not self._runs_out_too_soon(
             ending.credential, ending.joined, ending.moment
