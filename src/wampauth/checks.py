@@ -5,6 +5,7 @@ use, so whatever isn't a complete principal stops here, as does one that contrad
 """
 
 import json
+import re
 import time
 import types
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
@@ -24,6 +25,7 @@ from wampauth.claims import (
     ScramVerifier,
     TicketClaim,
     TlsClaim,
+    known,
 )
 from wampauth.enrolment import shown_key
 from wampauth.told import told
@@ -31,6 +33,11 @@ from wampauth.told import told
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
 FOR_ASYNCIO = "Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
 ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
+
+OURS = re.compile(  # reasons of the library's
+    r"no such credential|no such password|expired|revoked|not yet|claims another (?:realm|authid)"
+    r"|has \d+ sessions? already|the authenticators' own realm"
+)
 
 AnyCheck = Callable[[Any], Any]
 
@@ -121,7 +128,8 @@ def keep_within(sessions: int, principal: Principal) -> None:
     :raises Refused: with the true reason, as above.
     """
     if principal.max_sessions is not None and sessions >= principal.max_sessions:
-        raise _refused(f"has {principal.max_sessions} sessions already", principal)
+        many = "session" if principal.max_sessions == 1 else "sessions"
+        raise _refused(f"has {principal.max_sessions} {many} already", principal)
 
 
 def keep_out(realms: Collection[str], principal: Principal) -> None:
@@ -141,7 +149,10 @@ def describe(error: Exception, claim: Claim | None) -> str:
 
 
 def without_secret(text: str, claim: Claim | None) -> str:
-    """The text without the client's ticket, in whichever form it may be quoted."""
+    """The text without the client's ticket, in whichever form it may be quoted. What the library itself says quotes
+    none: if a guess is a word of it, to blot that out would tell the guess."""
+    if OURS.fullmatch(text):
+        return text
     for form in _written(claim.ticket) if isinstance(claim, TicketClaim) else ():
         text = text.replace(form, "...")
     return text
@@ -217,5 +228,4 @@ def _ends(claim: Claim, answered: float | None) -> float | None:
 
 
 def _refused(reason: str, principal: Principal) -> Refused:
-    who = {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}
-    return Refused(reason, **who, decoy=principal.scram)
+    return Refused(reason, **known(principal), decoy=principal.scram)

@@ -177,18 +177,19 @@ class Refused(Exception):
         *,
         authid: str | None = None,
         realm: str | None = None,
+        role: str | None = None,
         credential: str | None = None,
         decoy: ScramVerifier | None = None,
     ) -> None:
         """
         :param reason: for the operator, such as ``revoked``.
-        :param authid: whom the check found; so with ``realm`` and ``credential``.
+        :param authid: whom the check found; so with ``realm``, ``role`` and ``credential``.
         :param decoy: for WAMP-SCRAM: what the client is challenged with all the same, so that it can't tell that it is
             refused: the salt that this authid has, or would have. Its keys don't matter. None: one is made up.
         """
         super().__init__(reason)
         self.reason = reason
-        self.found = {"authid": authid, "realm": realm, "credential": credential}
+        self.found = {"authid": authid, "realm": realm, "role": role, "credential": credential}
         self.decoy = decoy
 
 
@@ -200,6 +201,11 @@ class Check(Protocol[SomeClaim]):
     """The form of a check. A plain value, a coroutine and a Deferred are all good answers."""
 
     def __call__(self, claim: SomeClaim, /) -> Answer: ...
+
+
+def known(principal: Principal) -> dict[str, Any]:
+    """Who was found, as :class:`Refused` and the audit have it."""
+    return {name: getattr(principal, name) for name in ("authid", "realm", "role", "credential")}
 
 
 def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Origin:
@@ -221,6 +227,12 @@ def origin(details: Mapping[str, Any], trusted_proxies: tuple[str, ...]) -> Orig
         headers=headers,
         connection=peer if kind.startswith("tcp") else str(session),  # a Unix socket's clients have no address
     )
+
+
+def said(realm: Any, authid: Any, details: Mapping[str, Any]) -> dict[str, str]:
+    """The text that a client has sent to say who it is, well-formed or not: authid, realm, role."""
+    sent = {"authid": authid, "realm": realm, "role": details.get("authrole")}
+    return {name: text for name, text in sent.items() if isinstance(text, str) and text}
 
 
 def _object(value: Any) -> dict[str, Any]:

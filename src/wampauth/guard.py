@@ -93,7 +93,7 @@ class Guard:
         def authenticate(realm: Any, authid: Any, details: Any) -> "Deferred[Admitted]":
             details = details if isinstance(details, dict) else {}
             origin = claims.origin(details, self._settings.trusted_proxies)
-            attempt = Attempt(method, self._clock.seconds(), origin)
+            attempt = Attempt(method, self._clock.seconds(), origin, claims.said(realm, authid, details))
             return Deferred.fromCoroutine(self._authenticate(attempt, check, (realm, authid, details)))
 
         return authenticate

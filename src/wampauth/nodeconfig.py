@@ -5,9 +5,10 @@ and says nothing; here it is remembered (:attr:`Section.doubled`).
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -126,15 +127,31 @@ def audits(store: str, directory: Path = Path(".crossbar")) -> list[Path]:
     """
     is_url = ":" in store and not Path(store).exists()  # or a store of an author's own
     folder = directory if is_url else Path(store).absolute().parent
-    found: dict[Path, None] = {}  # in order, each once
+
+    def is_meant(extra: Section) -> bool:
+        named = extra.get("store")
+        return isinstance(named, str) and _is_same(named, store, folder)
+
+    return _audits(folder, is_meant) or ([] if is_url else [folder / AUDIT])
+
+
+def audits_in(directory: Path) -> list[Path]:
+    """The audits of a node, by the configurations in its `directory`, whatever store it works with. No configuration:
+    there is none."""
+    named = _audits(directory, lambda extra: "store" in extra or "guard" in extra)
+    return named or [directory / AUDIT for _ in islice(_configurations(directory), 1)]
+
+
+def _audits(folder: Path, is_meant: Callable[[Section], bool]) -> list[Path]:
+    """Those that the settings name which are meant, in order, each once."""
+    found: dict[Path, None] = {}
     for _, config in _configurations(folder):
         for _, section in walk(config):
-            named = section.get("store")
-            if isinstance(named, str) and _is_same(named, store, folder):
+            if is_meant(section):
                 guard = section.get("guard")
                 audit = guard.get("audit") if isinstance(guard, Section) else None
                 found[folder / (audit if isinstance(audit, str) else AUDIT)] = None
-    return list(found) or ([] if is_url else [folder / AUDIT])
+    return list(found)
 
 
 def _configurations(folder: Path) -> Iterator[tuple[Path, Section]]:

@@ -1,14 +1,16 @@
 """Who is told of an attempt to log in? The audit of each one, and the log of the first few that failed through us; a
 flood of refusals is one line in the log, and for each address one in the audit."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from twisted.logger import Logger
 
+from wampauth import names
 from wampauth.audit import Audit
 from wampauth.checks import AnyCheck
-from wampauth.claims import Claim, Origin, Principal, TicketClaim
+from wampauth.claims import Claim, Origin, Principal, TicketClaim, known
 from wampauth.methods import METHODS
 from wampauth.places import Places
 from wampauth.refusals import Refusal
@@ -26,6 +28,7 @@ class Attempt:
     method: str
     started: float  # seconds on the clock
     origin: Origin
+    said: Mapping[str, str] = field(default_factory=dict)  # see claims.said
     claim: Claim | None = None  # once it is known to be well-formed
     has_turn: bool = False  # it had one, and hasn't left it
     unproven: tuple[Key, ...] = ()  # where it still counts as under way, after it was answered with a challenge
@@ -40,6 +43,16 @@ class Attempt:
     def subject(self) -> str:
         """What the client claims to be: the authid that it names, or the key that it shows."""
         return METHODS[self.method].subject(self.claim)
+
+    def contradictions(self, found: Mapping[str, str | None]) -> dict[str, str]:
+        """What the client says of itself, but for what was found to be so, as fields for the audit."""
+        same = {**found, "authid": found.get("authid") or (self.subject if self.claim else None)}
+        return {f"claimed_{name}": said for name, said in self.said.items() if not _is_same(said, same.get(name))}
+
+
+def _is_same(said: str, found: str | None) -> bool:
+    """Whether they differ at most in how accents are written. Of what a stranger says, too much isn't looked at."""
+    return found is not None and names.look_alike(said[: names.MAX_AUTHID * names.DECOMPOSED], found)
 
 
 class Reports:
@@ -64,6 +77,7 @@ class Reports:
             outcome,
             method=attempt.method,
             claimed=attempt.subject if attempt.claim else None,
+            **attempt.contradictions(more),
             peer=attempt.origin.address,
             session=attempt.origin.session,
             duration=round(self._clock.seconds() - attempt.started, 4),
@@ -77,8 +91,7 @@ class Reports:
         """
         enrolled = isinstance(attempt.claim, TicketClaim) and principal.pubkey is not None
         reason = {"reason": f"enrolled 0x{principal.pubkey}"} if enrolled else {}
-        known = {"authid": principal.authid, "realm": principal.realm, "credential": principal.credential}
-        self.record(attempt, METHODS[attempt.method].outcome, **known, **reason)
+        self.record(attempt, METHODS[attempt.method].outcome, **known(principal), **reason)
 
     def refused(self, attempt: Attempt, no: Refusal) -> None:
         """Tell the audit of a refusal, and the log if it is our fault."""

@@ -75,7 +75,7 @@ def written(tmp_path: Path) -> list[dict[str, Any]]:
         clock.advance(10)
 
     attempt("ticket", ANSWER)
-    attempt("cryptosign", replace(ANSWER, pubkey=KEY))
+    attempt("cryptosign", replace(ANSWER, pubkey=KEY), authrole="backend")
     attempt("ticket", Refused("expired", **FOUND))
     attempt("cryptosign", Refused("no such credential"))
     attempt("ticket", ANSWER, ticket=7)
@@ -122,20 +122,22 @@ def test_the_fields_have_their_types_and_none_is_null(written: list[dict[str, An
 def test_what_each_outcome_says(written: list[dict[str, Any]]) -> None:
     always = {"time", "outcome", "method", "peer", "session", "duration"}
     fields = {
-        "accepted": {"claimed", "authid", "credential", "realm"},
-        "challenged": {"claimed", "authid", "credential", "realm"},
+        "accepted": {"claimed", "authid", "credential", "realm", "role"},
+        "challenged": {"claimed", "authid", "credential", "realm", "role"},
         "malformed": {"reason"},
         "throttled": {"claimed", "reason"},
         "unavailable": {"claimed", "reason", "reference"},
     }
     for record in written:
+        claims = {field for field in record if field.startswith("claimed_")}
+        assert claims <= {"claimed_authid", "claimed_realm", "claimed_role"}
         if "count" in record:
             assert set(record) == {"time", "outcome", "peer", "count"}
         elif record["outcome"] == "refused":
             found = {"authid", "credential", "realm"} if record["reason"] == "expired" else set()
-            assert set(record) == always | {"claimed", "reason"} | found
+            assert set(record) - claims == always | {"claimed", "reason"} | found
         else:
-            assert set(record) == always | fields[record["outcome"]]
+            assert set(record) - claims == always | fields[record["outcome"]]
 
 
 def test_the_time_is_now_in_utc(tmp_path: Path) -> None:

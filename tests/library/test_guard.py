@@ -32,7 +32,7 @@ from wampauth.turns import Turns
 DELAY, DEADLINE, SUMMARY = 0.25, 5.0, 60.0  # seconds; the defaults
 TICKET = "open-sesame"
 KEY = bytes(SigningKey(bytes(32)).verify_key).hex()
-FOUND: dict[str, Any] = {"authid": "alice", "credential": "0123456789abcdef", "realm": "realm1"}
+FOUND: dict[str, Any] = {"authid": "alice", "credential": "0123456789abcdef", "realm": "realm1", "role": "frontend"}
 REFUSED = {
     "ticket": (
         "com.example.invalid_ticket",
@@ -497,6 +497,15 @@ def test_a_reason_that_quotes_the_ticket_is_blotted_out(guarded: MakeGuarded) ->
     assert TICKET not in guard.audit_file.read_text()
 
 
+@pytest.mark.parametrize("ticket", ["no", "such", "revoked", "e"])
+@pytest.mark.parametrize("reason", ["no such credential", "revoked", "claims another realm"])
+def test_a_guess_that_is_a_word_of_a_reason_is_not_told_by_it(guarded: MakeGuarded, reason: str, ticket: str) -> None:
+    guard = guarded()
+    guard.attempt(Check(Refused(reason)), ticket=ticket)
+    guard.clock.advance(DELAY)
+    assert guard.audit[0]["reason"] == reason
+
+
 class Barred(Refused):
     """An author's own, that forgets to call ours."""
 
@@ -620,6 +629,7 @@ def test_nobody_is_let_into_the_authenticators_own_realm(
 @pytest.mark.parametrize(
     ("method", "claim", "reason"),
     [
+        ("cryptosign", {"realm": "raelm1", "authid": "bob", "authrole": "backend"}, "claims another realm"),
         ("ticket", {"realm": "devices"}, "claims another realm"),
         ("ticket", {"realm": "Realm1"}, "claims another realm"),
         ("ticket", {"authid": "bob"}, "claims another authid"),
@@ -635,7 +645,31 @@ def test_a_claim_that_contradicts_the_answer(
     attempt = guard.attempt(Check(), method, **claim)
     guard.clock.advance(DELAY)
     assert attempt.uri in ("com.example.invalid_ticket", "com.example.no_such_user")
-    assert {name: guard.audit[0][name] for name in ("reason", *FOUND)} == {"reason": reason, **FOUND}
+    (record,) = guard.audit
+    assert {name: record[name] for name in ("reason", *FOUND)} == {"reason": reason, **FOUND}
+    claimed = {f"claimed_{name.replace('authrole', 'role')}": said for name, said in claim.items()}
+    assert {name: said for name, said in record.items() if name.startswith("claimed_")} == claimed
+
+
+def test_a_role_that_is_claimed_changes_nothing_and_is_recorded(guarded: MakeGuarded) -> None:
+    guard = guarded()
+    assert guard.attempt(Check(), "cryptosign", authrole="trusted").answer == told(pubkey=KEY)
+    assert guard.attempt(Check(), "cryptosign", authrole="frontend").answer == told(pubkey=KEY)
+    assert [(record.get("claimed_role"), record["role"]) for record in guard.audit] == [
+        ("trusted", "frontend"),
+        (None, "frontend"),
+    ]
+
+
+@pytest.mark.parametrize("said", ["x" * 1_000_000, "\ud800", "a\n{reason}", 7, ["realm1"], {"a": 1}, "", None])
+@pytest.mark.parametrize("name", ["realm", "authid", "authrole"])
+def test_whatever_is_claimed_is_one_short_line(guarded: MakeGuarded, name: str, said: Any) -> None:
+    guard = guarded()
+    guard.attempt(Check(None), "cryptosign", **{name: said})
+    guard.clock.advance(DELAY)
+    (record,) = guard.audit
+    written = record.get(f"claimed_{name.replace('authrole', 'role')}")
+    assert written == (f"{said[:160]}{'…' * (len(said) > 160)}" if isinstance(said, str) and said else None)
 
 
 @pytest.mark.parametrize("realm", [None, "realm1"])
@@ -920,6 +954,15 @@ def test_nothing_is_left_behind(guarded: MakeGuarded) -> None:
 # -- for the record
 
 
+MALFORMED_TICKET = {
+    "outcome": "malformed",
+    "reason": "a ticket is 1 to 1024 characters of text",
+    "claimed": None,
+    "claimed_authid": "alice",
+    "claimed_realm": "realm1",
+}
+
+
 @pytest.mark.parametrize(
     ("check", "claim", "written"),
     [
@@ -931,9 +974,14 @@ def test_nothing_is_left_behind(guarded: MakeGuarded) -> None:
             {"outcome": "refused", "reason": "no such credential", "claimed": "mallory"},
         ),
         (
+            Check(None),
+            {"realm": "raelm1"},
+            {"outcome": "refused", "reason": "no such credential", "claimed_realm": "raelm1"},
+        ),
+        (
             Check(),
             {"ticket": ""},
-            {"outcome": "malformed", "reason": "a ticket is 1 to 1024 characters of text", "claimed": None},
+            MALFORMED_TICKET,
         ),
     ],
 )

@@ -212,7 +212,60 @@ def test_what_makes_no_sense_is_told(written: Operator, options: list[str]) -> N
 def test_no_audit_yet(operator: Operator) -> None:
     refused = operator.run("log")
     assert refused.exit_code == 1
-    assert "there is no audit at" in refused.stderr and "`wampauth --audit FILE log`" in refused.stderr
+    assert "there is no audit at" in refused.stderr and "`wampauth log --audit FILE`" in refused.stderr
+    assert operator.run("why", "--last").stderr == refused.stderr.replace(" log ", " why --last ")
+
+
+CLAIMED = {"method": "cryptosign", "claimed": KEY, "peer": "192.0.2.1"}
+HAS = {"authid": "alice", "realm": "realm1", "role": "frontend"}
+
+
+@pytest.mark.parametrize(
+    ("record", "told"),
+    [
+        ({**HAS, "claimed_realm": "raelm1"}, "the realm raelm1 instead of realm1"),
+        ({**HAS, "claimed_authid": "bob"}, "the authid bob instead of alice"),
+        ({**HAS, "claimed_role": "admin"}, "the role admin instead of frontend"),
+        ({"claimed_realm": "raelm1", "claimed_role": "admin"}, "the realm raelm1 and the role admin"),
+        ({"claimed_authid": "bob, from 192.0.2.9"}, 'the authid "bob, from 192.0.2.9"'),
+        ({"claimed_authid": "\x1b[31m\n\ud800{who}"}, 'the authid "\\u001b[31m\\n\\ud800{who}"'),
+    ],
+)
+def test_what_was_claimed_and_what_is_so(operator: Operator, tmp_path: Path, record: dict[str, str], told: str) -> None:
+    refused = line(10, "refused", reason="KeyError: {'a'}", **CLAIMED, **record)
+    (tmp_path / "audit.attempts.jsonl").write_bytes(refused)
+    who = record.get("authid", KEY)
+    place = f" in {record['realm']}" if "realm" in record else ""
+    logged = f"{who} claiming {told}{place} by cryptosign from 192.0.2.1 : KeyError: {{'a'}}"
+    assert operator.done("log").stdout.split(maxsplit=3)[3] == f"{logged}\n"
+    why = f"{who} from 192.0.2.1, claiming {told}, was refused: KeyError: {{'a'}}"
+    assert operator.done("why", "--last").stdout.partition("  ")[2] == f"{why}\n"
+    if named := record.get("claimed_authid"):
+        assert operator.done("log", "--authid", named).stdout
+
+
+def test_another_node_near_here_has_a_newer_audit(
+    operator: Operator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a stage of the lesson. It is found by its node directory, before the command and behind it."""
+    monkeypatch.chdir(tmp_path)
+    node = tmp_path / "stages" / "2" / ".crossbar"
+    node.mkdir(parents=True)
+    config = {"workers": [{"components": [{"extra": {"guard": {"audit": "mine.jsonl"}}}]}]}
+    (node / "config.json").write_text(json.dumps(config))
+    (node / "mine.attempts.jsonl").write_bytes(line(10, "refused", claimed="carol", reason="revoked"))
+    for command in (["log"], ["why", "--last"]):
+        said = f"`wampauth {' '.join(command)} --audit stages/2/.crossbar`"
+        assert said in operator.run(*command).stderr
+        for there in ([*command, "--audit", "stages/2/.crossbar"], ["--audit", str(node), *command]):
+            found = operator.done(*there)
+            assert "carol" in found.stdout and not found.stderr
+    (tmp_path / "audit.attempts.jsonl").write_bytes(line(10, "refused", claimed="alice", reason="revoked"))
+    os.utime(tmp_path / "audit.attempts.jsonl", (10, 10))
+    older = operator.done("why", "--last")
+    assert "alice" in older.stdout and "stages/2/.crossbar is newer" in older.stderr
+    os.utime(node / "mine.attempts.jsonl", (5, 5))
+    assert operator.done("why", "--last").stderr == ""
 
 
 def test_follow(written: Operator, tmp_path: Path) -> None:

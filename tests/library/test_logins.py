@@ -25,6 +25,13 @@ def invalid_ticket(answer: list[object], authid: str = "client1") -> bool:
     return refused(answer, "com.example.invalid_ticket", text)
 
 
+def claims(bundle: Bundle) -> list[tuple[str | None, ...]]:
+    """What the audit says of those that have claimed what isn't so: whatever they said, and who it is."""
+    said = ("claimed", "authid", "claimed_authid", "claimed_realm", "claimed_role", "realm")
+    found = [record for record in bundle.audit if str(record.get("reason")).startswith("claims another ")]
+    return [tuple(record.get(name) for name in said) for record in found]
+
+
 def no_such_user(answer: list[object], key: SigningKey) -> bool:
     return refused(answer, "com.example.no_such_user", f"no principal with matching public key 0x{pubkey(key)}")
 
@@ -53,9 +60,10 @@ def test_unknown_authid_with_a_ticket(door: str) -> None:
 
 
 @pytest.mark.parametrize("realm", ["devices", "realm-auth", "nowhere"])
-def test_ticket_for_another_realm(door: str, realm: str) -> None:
+def test_ticket_for_another_realm(door: str, bundle: Bundle, realm: str) -> None:
     with RawClient(door) as client:
         assert invalid_ticket(client.login_ticket("client1", CHOSEN, realm=realm))
+    assert claims(bundle)[-1] == ("client1", "client1", None, realm, None, "realm1")
 
 
 @pytest.mark.parametrize("realm", [None, "devices"])
@@ -80,7 +88,11 @@ def test_key_with_a_claim_that_is_not_the_keys(
     door: str, bundle: Bundle, realm: str | None, authid: str | None
 ) -> None:
     with RawClient(door) as client:
-        assert no_such_user(client.login_key(bundle.device, realm, authid), bundle.device)
+        extra = {"pubkey": pubkey(bundle.device), "channel_binding": None}
+        answer = client.hello(realm, "cryptosign", authid, extra, authrole="admin")
+    assert no_such_user(answer, bundle.device)
+    found = (pubkey(bundle.device), "client01@example.com", authid, realm, "admin", "devices")
+    assert claims(bundle)[-1] == found
 
 
 def test_known_key_with_a_forged_signature(door: str, bundle: Bundle) -> None:

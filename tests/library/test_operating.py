@@ -166,7 +166,7 @@ def test_no_more_sessions_than_allowed(site: Site) -> None:
     else:
         assert answer[2] == "com.example.invalid_ticket"
         (said,) = [r["reason"] for r in site.audit if r.get("authid") == alice.authid and r["outcome"] == "refused"]
-        assert said == "has 1 sessions already"
+        assert said == "has 1 session already"
     here(site, alice, first)
     first.close()
     wait_for(lambda: listed(site, "--authid", alice.authid) == [])

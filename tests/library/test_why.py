@@ -50,10 +50,14 @@ def test_the_last_refusals_in_sentences(site: Site) -> None:
     site.knock().login_ticket(bob.authid, "a guess")
     site.wampauth("revoke", bob.authid, "--yes")
     site.knock().login_ticket(bob.authid, bob.ticket)
+    site.knock().login_ticket(bob.authid, bob.ticket, realm="raelm1")
     said = [line.split("  ", 1)[1] for line in told(site, bob.authid)]
+    claiming = f"{bob.authid} from {OURS}, claiming the realm"
     assert said == [
-        f"{bob.authid} from {OURS} was refused: the ticket is wrong, or there is no such principal",
+        f"{claiming} realm1, was refused: the ticket is wrong, or there is no such principal",
         f"{bob.authid} from {OURS} was refused: the ticket was revoked: `wampauth why {bob.authid}` says by whom",
+        f"{claiming} raelm1 instead of realm1, was refused: the ticket was revoked: "
+        f"`wampauth why {bob.authid}` says by whom",
     ]
     assert told(site, "nobody-at-all") == ["No refusal of nobody-at-all is in the audit."]
     everybody = told(site)

@@ -68,7 +68,9 @@ class Sentences(click.Group):
     "--store", "--database", "path", default=DEFAULT, show_default=True, help="A path, or a postgresql:// URL."
 )
 @click.option(
-    "--audit", metavar="FILE", help="The node's audit.  [default: as the configuration beside the store says]"
+    "--audit",
+    metavar="FILE|FOLDER",
+    help="The node's audit, or its folder.  [default: as the configuration beside the store says]",
 )
 @click.pass_context
 def main(ctx: click.Context, path: str, audit: str | None) -> None:

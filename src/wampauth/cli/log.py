@@ -6,14 +6,14 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 
 from wampauth import names
-from wampauth.audit import COUNTED, PROVEN, attempts
-from wampauth.cli.acting import NO_AUDIT, audits_of_store
+from wampauth.audit import COUNTED, PROVEN
+from wampauth.cli.acting import audits_to_read, with_audit
 from wampauth.cli.options import SPAN, seconds
+from wampauth.cli.telling import claims, concerns, in_one_line
 from wampauth.history import History, Record, moment
 from wampauth.store import moments
 
@@ -47,9 +47,10 @@ class Since(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--follow", is_flag=True, help="Go on with what is written from now on, until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: the records, a JSON object a line.")
+@with_audit
 def log(authid: str | None, since: float | None, outcomes: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """Show the audit: who tried to join, what became of it, and what operators did. Rotated files are read, too."""
-    history = History(_there(audits_of_store(), follow), since or 0.0)
+    history = History(audits_to_read("log", is_awaited=follow), since or 0.0)
     wanted = (record for record in history if _is_wanted(record, authid, outcomes))
     try:
         _print(deque(wanted, BEFORE) if follow and since is None else wanted, as_json)
@@ -67,7 +68,7 @@ def sentence(record: Record) -> str:
     """A record as an operator reads it, in one line that a terminal can show."""
     when = datetime.fromtimestamp(moment(record), UTC).strftime("%Y-%m-%d %H:%M:%SZ")
     text = " ".join(_acted(record) if record["outcome"] == "acted" else _tried(record))
-    return "".join(c if c.isprintable() else "?" for c in f"{when}  {record['outcome']:11} {text}")
+    return in_one_line(f"{when}  {record['outcome']:11} {text}")
 
 
 def _acted(record: Record) -> Iterator[str]:
@@ -84,30 +85,18 @@ def _tried(record: Record) -> Iterator[str]:
         yield f"{record['count']} more"
     if who := record.get("authid", record.get("claimed")):
         yield str(who)
+    if claimed := claims(record):
+        yield f"claiming {claimed}"
     words = {"realm": "in", "method": "by", "peer": "from", "session": "as session", "reference": "with the reference"}
     yield from (f"{word} {record[name]}" for name, word in words.items() if name in record)
     if "reason" in record:
         yield f": {record['reason']}"
 
 
-def _there(audits: list[Path], follow: bool) -> list[Path]:
-    """The audits, if there is anything to read or to wait for."""
-    if not audits:
-        raise click.ClickException(NO_AUDIT)
-    found = [audit for audit in audits if audit.exists() or Path(attempts(str(audit))).exists()]
-    if not found and not follow:
-        files = " or ".join(map(str, audits))
-        raise click.ClickException(
-            f"there is no audit at {files} yet: the node writes it (`wampauth --audit FILE log` reads another one)"
-        )
-    return audits
-
-
 def _is_wanted(record: Record, authid: str | None, outcomes: tuple[str, ...]) -> bool:
     if outcomes and record["outcome"] not in outcomes:
         return False
-    whom = [str(record[name]) for name in ("authid", "claimed") if name in record]
-    return authid is None or any(names.look_alike(authid, one) for one in whom)
+    return authid is None or concerns(record, authid)
 
 
 def _print(records: Iterable[Record], as_json: bool) -> None:

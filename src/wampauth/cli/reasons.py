@@ -205,7 +205,8 @@ def _too_many(store: Connection, authid: str, most: int) -> Iterator[Reason]:
     answers = ask(store, {"do": "sessions", "authid": authid})
     number = sum(not item["ended"] for item in answers.telling("session"))
     if number >= most:
-        text = f"{authid} has {number} sessions, and may have {most}: `wampauth kick {authid}` ends them."
+        many = "sessions" if number > 1 else "session"
+        text = f"{authid} has {number} {many}, and may have {most}: `wampauth kick {authid}` ends them."
         yield Reason("too many sessions", text)
 
 

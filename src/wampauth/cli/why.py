@@ -10,10 +10,11 @@ import click
 
 from wampauth import keys, names
 from wampauth.audit import COUNTED
-from wampauth.cli.acting import NO_AUDIT, audits_of_store
+from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
 from wampauth.cli.credentials import chosen_secret
 from wampauth.cli.options import on_store
 from wampauth.cli.reasons import Attempt, Reason, reasons
+from wampauth.cli.telling import claims, concerns, in_one_line
 from wampauth.history import History, Record, moment
 from wampauth.nodeconfig import beside
 from wampauth.store import Connection, moments
@@ -22,9 +23,9 @@ LAST = 10  # refusals that are shown
 MEANT = {  # what the reasons in the audit mean, and what to do
     "no such credential": "the {thing} is wrong, or there is no such principal",
     "no such password": "there is no such principal, or it has no password",
-    "expired": "the {thing} has run out: `wampauth show AUTHID` says when",
-    "revoked": "the {thing} was revoked: `wampauth why AUTHID` says by whom",
-    "not yet": "the {thing} doesn't count yet: `wampauth show AUTHID` says from when on",
+    "expired": "the {thing} has run out: `wampauth show {who}` says when",
+    "revoked": "the {thing} was revoked: `wampauth why {who}` says by whom",
+    "not yet": "the {thing} doesn't count yet: `wampauth show {who}` says from when on",
     "claims another realm": "the client asks for another realm than the principal's",
     "claims another authid": "the client names another authid than whose {thing} it is",
     "out of tokens": "there were too many failures before",
@@ -41,6 +42,7 @@ THINGS = {"ticket": "ticket", "cryptosign": "key"}
 @click.option("--realm", metavar="R", help="Asking for this realm.")
 @click.option("--last", is_flag=True, help=f"The last {LAST} refusals in the audit, of all or of AUTHID.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object; with --last, one a line.")
+@with_audit
 def why(authid: str | None, last: bool, as_json: bool, **shown: str | None) -> None:
     """Say why AUTHID can't get in. It counts as no attempt, and stands in no audit. Exit code 1: it can't."""
     if last:
@@ -78,9 +80,7 @@ def _record(reason: Reason) -> dict[str, Any]:
 
 
 def _tell_last(authid: str | None, as_json: bool) -> None:
-    if not (audits := audits_of_store()):
-        raise click.ClickException(NO_AUDIT)
-    with closing(History(audits)) as history:
+    with closing(History(audits_to_read("why --last"))) as history:
         found = deque((record for record in history if _is_refusal(record, authid)), LAST)
     for record in found:
         click.echo(json.dumps(record) if as_json else told(record))
@@ -89,19 +89,27 @@ def _tell_last(authid: str | None, as_json: bool) -> None:
 
 
 def _is_refusal(record: Record, authid: str | None) -> bool:
-    whom = [str(record[name]) for name in ("authid", "claimed") if name in record]
-    return record["outcome"] in COUNTED and (authid is None or any(names.look_alike(authid, one) for one in whom))
+    return record["outcome"] in COUNTED and (authid is None or concerns(record, authid))
 
 
 def told(record: Record) -> str:
     """A refusal as a sentence, in one line that a terminal can show."""
     when = moments.iso(moment(record))
-    who = record.get("authid", record.get("claimed", "somebody"))
     peer = f" from {record['peer']}" if "peer" in record else ""
     if "count" in record:
-        text = f"{record['count']} more attempts{peer} were {record['outcome']}"
-    else:
-        thing = THINGS.get(str(record.get("method")), "proof")
-        reason = str(record.get("reason", "no reason is known"))
-        text = f"{who}{peer} was {record['outcome']}: {MEANT.get(reason, reason).format(thing=thing)}"
-    return "".join(c if c.isprintable() else "?" for c in f"{when}  {text}".replace("AUTHID", str(who)))
+        return in_one_line(f"{when}  {record['count']} more attempts{peer} were {record['outcome']}")
+    who = str(record.get("authid", record.get("claimed", "somebody")))
+    claimed = claims(record)
+    return in_one_line(
+        f"{when}  {who}{peer}{f', claiming {claimed},' if claimed else ''} was {record['outcome']}: "
+        f"{_meaning(record, who)}"
+    )
+
+
+def _meaning(record: Record, who: str) -> str:
+    """What the reason means, and what to do."""
+    reason = str(record.get("reason", "no reason is known"))
+    if reason not in MEANT:
+        return reason
+    thing = THINGS.get(str(record.get("method")), "proof")
+    return MEANT[reason].format(thing=thing, who=who)

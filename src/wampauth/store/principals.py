@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.reflect import namedModule
 
 from wampauth import figures, scram
-from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim, TlsClaim
+from wampauth.claims import Claim, KeyClaim, Principal, Refused, ScramClaim, ScramVerifier, TicketClaim, TlsClaim, known
 from wampauth.store import enrolling, reading, requests, tickets
 from wampauth.store.cores import usable_cores
 from wampauth.store.pool import GRACE, Threads
@@ -77,7 +77,7 @@ class Principals:
         about = (claim.authid, str(claim.realm), claim.ticket, pubkey)
         found, reason = await self._login(_address(claim), enrolling.enrol, *about)
         if found is None or reason:
-            who = {} if found is None else _known(found.principal)
+            who = {} if found is None else known(found.principal)
             raise Refused(reason, **who)
         return found.principal  # type: ignore[no-any-return]
 
@@ -209,9 +209,5 @@ def _counting(found: Credential | None) -> Principal | None:
 def _must_count(found: Credential, decoy: ScramVerifier | None = None) -> Principal:
     who = found.principal
     if found.state != ACTIVE:
-        raise Refused(found.state, **_known(who), decoy=decoy)
+        raise Refused(found.state, **known(who), decoy=decoy)
     return who
-
-
-def _known(who: Principal) -> dict[str, Any]:
-    return {"authid": who.authid, "realm": who.realm, "credential": who.credential}
