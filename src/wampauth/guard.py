@@ -68,10 +68,8 @@ class Guard:
         :param prefix: of the URIs that a client is refused with.
         :param admissions: marks what is admitted, so that ``Sessions`` knows it again.
         """
-        self._clock = clock
-        self._settings = settings
-        self._prefix = prefix
-        self._admissions = admissions
+        self._clock, self._settings = clock, settings
+        self._prefix, self._admissions = prefix, admissions
         self._decoys = Decoys(settings.decoy, admissions)
         self._reports = Reports(clock, audit)
         self._throttle = Throttle(clock, settings)
@@ -126,6 +124,8 @@ class Guard:
             if attempt.has_turn and no.outcome != "refused":  # our fault costs the client nothing
                 self._throttle.undo(attempt.subject, attempt.address)
             self._reports.refused(attempt, no)
+            if no.is_clients:
+                self._connections.failed(connection)
             await self._until_it_is_time(attempt, no)
             self._connections.refused(connection)
             raise self._error(no) from None

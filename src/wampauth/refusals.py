@@ -24,6 +24,11 @@ class Refusal(Exception):
         super().__init__(reason)
         self.outcome, self.reason, self.error, self.text, self.audited = outcome, reason, error, text, audited
 
+    @property
+    def is_clients(self) -> bool:
+        """Whether the client would have to do something else; not so if we have failed, or had no time."""
+        return self.outcome != "unavailable" and not self.at_once
+
 
 def malformed(rule: str) -> Refusal:
     """No client library would send this; `rule` says what was expected."""

@@ -13,8 +13,9 @@ from twisted.internet.task import Clock
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from wampauth.connections import TICK, Connections
+from wampauth.connections.connection import LINGER
 from wampauth.connections.elsewhere import FORGET, MOST, Elsewhere
-from wampauth.connections.known import LINGER
+from wampauth.connections.known import SWEEP
 from wampauth.connections.limits import Limits
 from wampauth.settings import SettingsError
 
@@ -28,6 +29,7 @@ class Transport(tcp.Server):
     def __init__(self, host: str, port: int) -> None:
         self._peer, self.connected = IPv4Address("TCP", host, port), 1
         self.protocol: Any = None
+        self.is_read = True
 
     def getPeer(self) -> IPv4Address:
         return self._peer
@@ -38,6 +40,12 @@ class Transport(tcp.Server):
     def abortConnection(self) -> None:
         self.connected = 0
 
+    def pauseProducing(self) -> None:
+        self.is_read = False
+
+    def resumeProducing(self) -> None:
+        self.is_read = True
+
 
 @dataclass(eq=False)
 class Port:
@@ -46,8 +54,8 @@ class Port:
     max_connections: int
     protocols: list[Any] = field(default_factory=list)
 
-    def protocol(self) -> Any:
-        self.protocols.append(SimpleNamespace(factory=self))
+    def protocol(self, transport: Transport) -> Any:
+        self.protocols.append(SimpleNamespace(factory=self, transport=transport))
         return self.protocols[-1]
 
 
@@ -162,7 +170,7 @@ def test_where_places_run_out_those_who_wait_for_us_go_last(place: Place) -> Non
     port = Port(max_connections=20)
     came = place.come(20)
     for one in came:
-        one.protocol = port.protocol()
+        one.protocol = port.protocol(one)
     for one in came[:12]:
         place.connections.asks(peer(one))
     place.wait(TICK)
@@ -252,6 +260,29 @@ def test_there_is_one_configuration(place: Place) -> None:
     place.connections.configure(None)
     with pytest.raises(SettingsError, match="the component before"):
         place.connections.configure({"per_address": 8})
+
+
+def test_the_time_that_we_had_none_is_nobodys(place: Place) -> None:
+    """A process that is too busy to look may be too busy to read, too. But that isn't believed for ever."""
+    (one,) = place.come(1)
+    place.wait(9)
+    place.clock.advance(5)
+    place.wait(0.5)
+    assert one.connected
+    place.clock.pump([5.0] * 4)
+    assert not one.connected
+
+
+def test_with_very_many_the_list_of_all_is_seldom_asked_for(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wampauth.connections.known.FEW", 2)
+    members = place.come(4)
+    for number, one in enumerate(members):
+        assert place.join(one, number)
+    late = place.come(1)
+    place.wait(SWEEP + Limits.login_grace)
+    members[0].abortConnection()
+    place.wait(SWEEP + TICK)
+    assert (here(late), here(members), len(place.connections._known)) == (0, 3, 3)
 
 
 def test_another_connection_from_the_same_port_begins_anew(place: Place) -> None:

@@ -233,7 +233,7 @@ def test_a_scrape_of_a_plain_node(node: tuple[Bundle, int]) -> None:
     assert value(after, "sessions_joined_total", realm="realm1") == 1
     assert value(during, "store_up", realm="realm1") == value(during, "store_up", realm="devices") == 1
     queues = {dict(labels)["queue"] for labels in scraped(during)["wampauth_queue_length"]}
-    assert queues == {"checks", "refusals", "logins", "sessions", "hashing"}
+    assert queues == {"checks", "refusals", "connections", "logins", "sessions", "hashing"}
     assert value(during, "ticks_late_total", realm="realm1") >= 0
     assert scraped(during)["process_resident_memory_bytes"]
     assert "client1" not in after and "127.0.0.1" not in after

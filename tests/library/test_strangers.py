@@ -198,7 +198,7 @@ def test_a_storm_of_honest_clients_gets_in(make_bundle: MakeBundle) -> None:
                 cut.append(error)
                 return None
 
-        with ThreadPoolExecutor(200) as clients:
+        with ThreadPoolExecutor(300) as clients:  # more than are read from at once
             inside = list(clients.map(come, range(STORM)))
         assert cut == []
         assert None not in inside

@@ -2,9 +2,9 @@
 
 The router lets anybody connect, and wait. Here, once in each process, we look at all connections that it has accepted,
 four times a second, and close those of strangers: who takes too long, who are too many, and who were refused or have
-left. Whose session a connection carries is known by its peer, as ``wamp.session.on_join`` tells it. So each realm that
-clients can join must have a ``Sessions`` component in the process; in one that hears of another realm, or of sessions
-that proxies bring, nothing is closed.
+left. Many who come at once take turns. Whose session a connection carries is known by its peer, as
+``wamp.session.on_join`` tells it. So each realm that clients can join must have a ``Sessions`` component in the
+process; in one that hears of another realm, or of sessions that proxies bring, nothing is closed, and nobody waits.
 """
 
 import functools
@@ -15,16 +15,18 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from wampauth import figures
+from wampauth.connections.connection import LINGER, Connection
 from wampauth.connections.elsewhere import Elsewhere
-from wampauth.connections.known import LINGER, Connection, Known
-from wampauth.connections.limits import Limits
+from wampauth.connections.failing import Failing
+from wampauth.connections.known import UNIX, Known
+from wampauth.connections.limits import DIFFERENT, Limits
+from wampauth.connections.reading import Reading
 from wampauth.connections.surplus import surplus
 from wampauth.settings import SettingsError
 from wampauth.throttle import counted_address
 
 TICK = 0.25  # seconds between two looks
 SUMMARY = 60.0  # seconds between two log lines that count what was closed
-DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
 UNWATCHED = (
     "clients join {realm}, which has no Sessions component in this process: connections of strangers aren't bounded. "
     "Give each realm that clients can join one"
@@ -45,17 +47,20 @@ class Connections:
         self._clock = clock
         self._limits: Limits | None = None
         self._fronts: frozenset[str] = frozenset()
-        self._known = Known(clock)
+        self._failing = Failing()
+        self._reading = Reading(clock, self._failing)
+        self._known = Known(clock, self._came, self._reading.done)
+        self._looked = clock.seconds()
         self._elsewhere = Elsewhere(clock)
         self._sessions: dict[int, list[Connection]] = {}
         self._realms: list[str] = []  # that are watched
         self._reached: set[str] = set()  # realms that clients join
         self._behind_proxies = False
-        self._closed = 0  # since the last summary
-        self._summary: Any = None
+        self._closed, self._summary = 0, None  # since the last summary; what will write the next one
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
         figures.tell(self, "connections_unjoined", Connections.unjoined)
+        figures.tell(self, "queue_length", lambda those: len(those._reading), queue="connections")
 
     def configure(self, section: Any, fronts: Collection[str] = ()) -> None:
         """Take the settings from a component's ``extra``; None: it has no such section.
@@ -85,6 +90,7 @@ class Connections:
             self._realms.remove(realm)
         if not self._realms and self._ticking.running:
             self._ticking.stop()
+            self._reading.end()
 
     def admitted(self, realm: str) -> None:
         """A client may join `realm`."""
@@ -116,7 +122,14 @@ class Connections:
     def answered(self, connection: str) -> None:
         """It has its answer."""
         if self._ticking.running:
-            self._known.named(connection).answer(self._clock.seconds())
+            found = self._known.named(connection)
+            found.answer(self._clock.seconds())
+            self._reading.done(found)
+
+    def failed(self, connection: str) -> None:
+        """An attempt will be refused, through no fault of ours."""
+        if self._is_watching and (address := self._known.named(connection).address):
+            self._failing.refused(address, self._clock.seconds())
 
     def refused(self, connection: str) -> None:
         """An attempt was refused: close the connection, unless another one follows soon."""
@@ -143,7 +156,9 @@ class Connections:
         self._sessions[session] = connections
         comes_back = len(connections) == 1 and connections[0].has_left
         for connection in connections:
-            connection.sessions.add(session)
+            self._known.joined(connection, session)
+            self._reading.done(connection)
+            self._failing.joined(connection.address)
             connection.due = None
         if comes_back:
             self._cut(peer, connections[0])
@@ -153,7 +168,7 @@ class Connections:
         """A session has left. Its client may hang up; else we do."""
         connections = self._sessions.pop(session, [])
         for connection in connections:
-            connection.sessions.discard(session)
+            self._known.left(connection, session)
             if len(connections) == 1:
                 connection.has_left = True
                 connection.due = self._clock.seconds() + LINGER
@@ -162,37 +177,48 @@ class Connections:
 
     def unjoined(self) -> int:
         """How many connections carry no session, as far as we have looked."""
-        return sum(not (known.sessions or known.is_closing) and known.transport is not None for known in self._known)
+        return sum(not known.is_closing and known.transport is not None for known in self._known.outside())
 
     @property
     def limits(self) -> Limits:
         """The settings that hold."""
         return self._limits or Limits()
 
+    @property
+    def _is_watching(self) -> bool:
+        """Whether we hear of all sessions, and so know who is a stranger."""
+        return self._ticking.running and not self._behind_proxies and self._reached <= {*self._realms}
+
     def _tick(self) -> None:
-        """Look, and go on looking, whatever happens: what fails here would never be called again."""
         try:
             self._look()
-        except Exception:
+        except Exception:  # what fails here would never be called again
             self.log.failure("connections of strangers can't be looked at")
 
     def _look(self) -> None:
-        self._known.look(self.limits.login_grace + TICK)
-        if self._behind_proxies or not self._reached <= {*self._realms}:
+        now = self._clock.seconds()
+        self._known.look(self.limits.login_grace + TICK, now - self._looked - 2 * TICK)
+        self._looked = now
+        if not self._is_watching:
+            self._reading.end()
             return
-        now, known = self._clock.seconds(), [*self._known]
-        for connection in known:
+        outside = self._known.outside()
+        for connection in outside:
             if connection.due is not None and connection.due <= now:
                 self._hang_up(connection)
-        for connection in surplus(known, self.limits, self._fronts, now):
+        gone = surplus(outside, len(self._known), self.limits, self._fronts, now)
+        for connection in gone.union(self._reading.without_a_turn()):
             self._abort(connection)
+
+    def _came(self, connection: Connection) -> None:
+        if self._is_watching and connection.address not in self._fronts and connection.address != UNIX:
+            self._reading.came(connection)
 
     # -- how it is closed
 
     def _hang_up(self, connection: Connection) -> None:
-        """Let what was written reach the client, but don't wait for it long."""
         if connection.is_closing:
-            self._abort(connection)
+            self._abort(connection)  # what was written has had its time to reach the client
         else:
             connection.is_closing = True
             connection.transport.loseConnection()

@@ -7,6 +7,8 @@ from typing import Any
 
 from wampauth.settings import SettingsError
 
+DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
+
 
 @dataclass(frozen=True)
 class Limits:

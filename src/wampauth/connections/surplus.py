@@ -10,21 +10,25 @@ from collections.abc import Collection, Iterable
 from heapq import heapify, heappop, heappush
 from typing import Any
 
-from wampauth.connections.known import Connection
+from wampauth.connections.connection import Connection
 from wampauth.connections.limits import Limits
 from wampauth.worker import files
 
 NEARLY = 0.9  # of `max_connections`: from there on, strangers may have half of the places that sessions leave
 
 
-def surplus(known: Collection[Connection], limits: Limits, fronts: Collection[str], now: float) -> set[Connection]:
-    """Choose among all that are known.
+def surplus(
+    outside: Iterable[Connection], number: int, limits: Limits, fronts: Collection[str], now: float
+) -> set[Connection]:
+    """Choose among those that carry no session.
 
+    :param number: of all connections.
     :param fronts: addresses of proxies before us, for which no number per address holds.
     :param now: seconds on the clock by which connections are timed.
     """
-    outside = sorted((one for one in known if not one.sessions and not one.is_closing), key=lambda one: one.since)
-    strangers = [one for one in outside if not one.is_served(now)]
+    everybody = list(outside)
+    outside = sorted((one for one in everybody if not one.is_closing), key=lambda one: one.since)
+    strangers = [one for one in outside if not one.is_served(now) and one.held is None]
     gone = {one for one in strangers if one.age(now) > limits.login_grace}
 
     def old(connections: Iterable[Connection]) -> list[Connection]:
@@ -35,24 +39,24 @@ def surplus(known: Collection[Connection], limits: Limits, fronts: Collection[st
             gone.update(old(group)[: len(group) - limits.per_address])
     rest = [one for one in strangers if one not in gone]
     gone.update(_of_the_most(rest, old(rest), len(rest) - limits.in_all))
-    for port, most in _crowded(known):
+    for port, taken, most in _crowded(everybody, number):
         here = [one for one in outside if one not in gone and (port is None or _port(one) is port)]
-        members = sum(1 for one in known if one.sessions and (port is None or _port(one) is port))
+        members = taken - sum(1 for one in everybody if port is None or _port(one) is port)
         too_many = len(here) - max(1, (most - members) // 2)
         idle = _of_the_most(here, [one for one in here if not one.is_served(now)], too_many)
         gone.update(idle, _of_the_most(here, [one for one in here if one.is_served(now)], too_many - len(idle)))
     return gone
 
 
-def _crowded(known: Collection[Connection]) -> list[tuple[Any, int]]:
-    """Listening ports that have nearly as many connections as they may, and the number. None stands for all of the
-    process, which may have so many open files."""
-    ports = {_port(one) for one in known} - {None}
-    found = [(port, port.max_connections) for port in ports]
-    crowded = [(port, most) for port, most in found if len(port.protocols) >= most * NEARLY]
+def _crowded(outside: Iterable[Connection], number: int) -> list[tuple[Any, int, int]]:
+    """Listening ports that have nearly as many connections as they may, how many that is, and how many they may have.
+    None stands for all of the process, which may have so many open files."""
+    ports = {_port(one) for one in outside} - {None}
+    found = [(port, len(port.protocols), port.max_connections) for port in ports]
+    crowded = [(port, taken, most) for port, taken, most in found if taken >= most * NEARLY]
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and len(known) >= (most - files.SPARE) * NEARLY:
-        crowded.append((None, most - files.SPARE))
+    if most != resource.RLIM_INFINITY and number >= (most - files.SPARE) * NEARLY:
+        crowded.append((None, number, most - files.SPARE))
     return crowded
 
 
