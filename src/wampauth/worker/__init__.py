@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from wampauth import logs, origins
-from wampauth.worker import files, garbage
+from wampauth.worker import files, garbage, unseen
 
 FOLDER = Path(__file__).parent  # belongs on PYTHONPATH, before all else, where a node is started
 CLOSE = 5.0  # seconds by which two readings of the same clock may differ
@@ -37,10 +37,11 @@ def missing() -> list[str]:
 
 def begin() -> None:
     """Let this process have many files open, bound its log, have it told of refused Origins and of precautions that
-    are missing, and look less for garbage. Safe to call again. In a process that is no worker of Crossbar.io, such as
-    ``wampauth check``, nothing is changed."""
+    are missing, and spare it work that leads to nothing. Safe to call again. In a process that is no worker of
+    Crossbar.io, such as ``wampauth check``, nothing is changed."""
     if logs.is_worker():
         garbage.settle()
+        unseen.leave_plain()
         files.raise_limit()
         logs.bound()
         origins.tell_of_refused()
