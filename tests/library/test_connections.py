@@ -30,6 +30,7 @@ class Transport(tcp.Server):
         self._peer, self.connected = IPv4Address("TCP", host, port), 1
         self.protocol: Any = None
         self.is_read = True
+        self.fileno = lambda: -1
 
     def getPeer(self) -> IPv4Address:
         return self._peer

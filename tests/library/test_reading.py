@@ -1,5 +1,7 @@
 """From whom do we read, when many come at once? With a clock of the tests', and a port that accepts whom they say."""
 
+import select
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -204,6 +206,22 @@ def test_who_has_gone_while_waiting_takes_no_turn(storm: Storm) -> None:
     storm.answer(came[0])
     storm.go_on()
     assert [one.is_read for one in came[ONE:]] == [False, True]
+
+
+@pytest.mark.skipif(not hasattr(select, "POLLRDHUP"), reason="only Linux tells")
+def test_who_has_given_up_while_waiting_takes_no_turn(storm: Storm) -> None:
+    """Though it has said something before: to answer that would cost a handshake."""
+    came = storm.accept(ONE + 2)
+    impatient, client = socket.socketpair()
+    patient, other = socket.socketpair()
+    with impatient, client, patient, other:
+        came[ONE].fileno, came[ONE + 1].fileno = impatient.fileno, patient.fileno
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        other.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        client.close()
+        storm.answer(came[0])
+        storm.go_on()
+    assert [(one.connected, one.is_read) for one in came[ONE:]] == [(0, False), (1, True)]
 
 
 STOPS: dict[str, Callable[[Storm], Any]] = {

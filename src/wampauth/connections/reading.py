@@ -7,6 +7,7 @@ others have sent stays with the system meanwhile. Addresses take turns; those fr
 come last, but have a part of the turns in any case, for an honest client may be behind the same address.
 """
 
+import select
 from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import Any
@@ -114,7 +115,7 @@ class Reading:
         now = self._clock.seconds()
         for _ in range(len(lines) if self._places.free else 0):
             address, line = lines.popitem(last=False)
-            while line and (line[0].is_gone or line[0].is_closing):
+            while line and not is_there(line[0]):
                 line.popleft()
             if not line:
                 continue
@@ -127,3 +128,22 @@ class Reading:
             if one is not None:
                 return one
         return None
+
+
+def is_there(one: Connection) -> bool:
+    """Whether somebody still waits for his turn. A client that has given up meanwhile has cost nothing yet."""
+    if one.is_gone or one.is_closing:
+        return False
+    if has_hung_up(one.transport.fileno()):
+        one.transport.abortConnection()
+        return False
+    return True
+
+
+def has_hung_up(number: int) -> bool:
+    """Whether the other side of a connection has closed it, though something may still be there to be read."""
+    if number < 0:
+        return False
+    poll = select.poll()
+    poll.register(number, getattr(select, "POLLRDHUP", 0))  # Linux alone tells
+    return bool(poll.poll(0))
