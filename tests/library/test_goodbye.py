@@ -37,4 +37,6 @@ def test_a_proxy_forgets_whom_the_router_has_ended(monkeypatch: pytest.MonkeyPat
     backend.onMessage(message.Goodbye("com.example.revoked"))
     assert [told.reason for told in client.transport.sent] == ["com.example.revoked"]
     assert controller._backends_by_frontend == {}
+    backend.onMessage(message.Result(1, args=[5]))  # of a call that was under way
+    assert len(client.transport.sent) == 1
     client.onClose(True)  # as when the client hangs up: nothing more is to be done

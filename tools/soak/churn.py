@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from clients import PATIENCE
 from operators import ROLES
-from population import STAYING, Population
+from population import KNOWN, STAYING, Population
 from service import OTHER_ROLE
 from truth import Credential, Kick, Principal
 from verdicts import CLOCK, NODE, STORE
@@ -64,6 +64,7 @@ class Churn(Population):
         for session in list(self.sessions):
             session.is_leaving = True
             session.connection.transport.abort()
+        await asyncio.sleep(2 * KNOWN)
 
     def _choose(self) -> str:
         """There are always about as many people, and sessions."""

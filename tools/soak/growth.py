@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 
 EDGE = 5  # the first and the last fifth of a time are compared
-NEEDS = 1200.0  # seconds: in less, processes and tables have yet to fill with what they keep
+NEEDS = 900.0  # seconds: in less, processes and tables have yet to fill with what they keep
 ROOM = {  # what may be more in the end: by a share, and by a number
     "memory": (0.05, 8.0),  # MiB of a process
     "files": (0.2, 40.0),  # open in a process, which has some for each session

@@ -17,6 +17,7 @@ from verdicts import Ending, Verdicts
 STAYING = 12  # clients that are always in, and come back by themselves
 CALM = 5.0  # seconds in which nothing more is done to somebody
 ADDRESSES = 200  # of clients; wrong guesses from one are throttled
+KNOWN = 1.0  # seconds after which it is known who had to wait for a core
 GONE = 100  # people who were removed, and try to come in
 
 
@@ -46,9 +47,8 @@ class Population:
         if session.is_leaving:
             self.verdicts.counts[f"end: {LEFT}"] += 1
             return
-        self.verdicts.ending(
-            Ending(session.who, session.credential, session.role, session.since, session.joined, moment, reason)
-        )
+        ending = Ending(session.who, session.credential, session.role, session.since, session.joined, moment, reason)
+        asyncio.get_running_loop().call_later(KNOWN, self.verdicts.ending, ending)
 
     async def stay(self, number: int) -> None:
         """One who is always in, and whom nobody does anything to: it comes back by itself, as a client library does."""

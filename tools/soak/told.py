@@ -60,7 +60,7 @@ class Run:
             "seen": dict(sorted(verdicts.counts.items())),
             "wrong admissions": verdicts.counts["wrong admissions"],
             "late endings": verdicts.counts["late endings"],
-            "late endings while the machine let the measuring process wait": verdicts.excused,
+            "late endings while who brings them waited for a core": verdicts.excused,
             "outlived by": {name: spread(some) for name, some in verdicts.late.items()},
             "returns": spread(self.churn.returns),
             "starts": self.disturbances.service.starts,
@@ -72,7 +72,7 @@ class Run:
             "judged": [moment - verdicts.began for moment in judged],
             "share of time in which a process waited for a core": self.waited,
             "load": spread(self.loads),
-            "the measuring process waited": spread([seconds for _, seconds in verdicts.waits]),
+            "waited for a core": sum(seconds for *_, seconds in verdicts.waits),
         }
 
 
@@ -101,7 +101,7 @@ def text(run: Run, judged: Judged) -> str:
         f"seen: {_counts(told['seen'])}",
         f"wrong admissions: {told['wrong admissions']}",
         f"outlived its credential by more than {PROMISE:g} s: {told['late endings']}",
-        f"so it only seemed, since the measuring process itself had to wait: {len(run.verdicts.excused)}",
+        f"later than that, but for no longer than who brings them had to wait for a core: {len(run.verdicts.excused)}",
     ]
     lines += [f"outlived ({name}): {_spread(some)}" for name, some in told["outlived by"].items()]
     lines += [f"service after: {name}: {_spread(some)}" for name, some in told["seconds until service"].items()]

@@ -68,14 +68,14 @@ class Verdicts:
 
     :ivar late: seconds for which sessions went on after the end of their credential, in ordinary times, and when the
         store or the node was back, by what has ended them.
-    :ivar waits: when the process that measures had to wait for the machine itself, and for how long.
+    :ivar waits: for how long, between two moments, those who bring an end to a client had to wait for a core.
     """
 
     outages: list[Outage] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     late: dict[str, list[float]] = field(default_factory=lambda: {"ordinary": [], "back": [], "kicked": []})
-    waits: list[tuple[float, float]] = field(default_factory=list)
+    waits: list[tuple[float, float, float]] = field(default_factory=list)
     excused: list[str] = field(default_factory=list)
     began: float = 0.0
 
@@ -95,8 +95,13 @@ class Verdicts:
         )
 
     def waited(self, since: float, until: float) -> float:
-        """For how long, in that time, whoever measures had to wait for the machine."""
-        return sum(seconds for moment, seconds in reversed(self.waits[-2000:]) if since <= moment <= until + 0.1)
+        """For how long they had to wait in that time, at most."""
+        found = 0.0
+        for begin, end, seconds in reversed(self.waits):
+            if end < since:
+                break
+            found += seconds if begin <= until else 0.0
+        return found
 
     # -- logins
 

@@ -41,8 +41,7 @@ from wampauth.store import connect, writing  # noqa: E402
 RATE = 50.0  # events a second
 LONGEST = 6 * 3600.0  # seconds
 SAMPLE = 5.0  # seconds between two looks at what there is
-LAG = 0.02  # seconds that the measuring process sleeps, to see whether it gets its turn
-WORTH = 0.03  # seconds of lag that are noted
+TURN = 0.2  # seconds between two looks at who had to wait for a core
 ALL_KINDS = 1 / 12  # of the time: at first, and in the last quarter, processes die, too
 WARM = 1 / 6  # of the time: ten minutes of an hour, after which nothing may grow
 GENTLE_UNTIL = 3 / 4
@@ -111,23 +110,42 @@ class Week:
         return [*of_processes(processes), *of_folder(self.service.directory)]
 
     async def _feel(self) -> None:
-        """How long does one wait who only sleeps?"""
+        """For how long do they wait for a core who bring an end to a client: the router, a proxy, and we ourselves?"""
+        before, since = self._waited(), time.monotonic()
         while True:
-            before = time.monotonic()
-            await asyncio.sleep(LAG)
-            after = time.monotonic()
-            if after - before - LAG > WORTH:
-                self.verdicts.waits.append((after, after - before - LAG))
+            await asyncio.sleep(TURN)
+            now, until = self._waited(), time.monotonic()
+            by = {name: max(0.0, now[name] - before.get(name, now[name])) for name in now}
+            proxies = max((seconds for name, seconds in by.items() if name.startswith("proxy")), default=0.0)
+            ours = max(by.get("we", 0.0), until - since - TURN)
+            self.verdicts.waits.append((since, until, by.get("router", 0.0) + proxies + ours))
+            before, since = now, until
+
+    def _waited(self) -> dict[str, float]:
+        """Seconds for which they have waited so far: the reactors, and the threads in which the store is asked."""
+        processes = getattr(self.service, "family", {}).items()
+        pids = {"we": "self", **{name: str(process.pid) for name, process in processes}}
+        return {name: _run_delay(pid) for name, pid in pids.items()}
 
     async def _progress(self) -> None:
+        told = 0
         while True:
             await asyncio.sleep(min(60.0, self.seconds / 4))
             events, passed = sum(self.churn.done.values()), time.monotonic() - self.began
-            click.echo(
-                f"{passed:.0f} s: {events} events, {len(self.churn.sessions)} sessions, "
-                f"{self.service.starts} starts, {self.verdicts.counts['faults']} faults",
-                err=True,
-            )
+            sessions, starts = len(self.churn.sessions), self.service.starts
+            click.echo(f"{passed:.0f} s: {events} events, {sessions} sessions, {starts} starts", err=True)
+            for fault in self.verdicts.faults[told:]:
+                click.echo(f"WRONG: {fault}", err=True)
+            told = len(self.verdicts.faults)
+
+
+def _run_delay(pid: str) -> float:
+    """Of the threads of a process that could have run, as Linux counts it; 0 where nobody knows."""
+    waited = 0
+    for thread in Path("/proc", pid, "task").glob("*/schedstat"):
+        with suppress(OSError, ValueError, IndexError):
+            waited += int(thread.read_text().split()[1])
+    return waited / 1e9
 
 
 def _pressure() -> float:

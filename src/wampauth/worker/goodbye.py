@@ -15,6 +15,7 @@ def pass_on() -> None:
     from autobahn.wamp import message
     from crossbar.worker.proxy import ProxyBackendSession
 
+    about_the_session = (message.Welcome, message.Challenge, message.Abort, message.Goodbye)
     receive = ProxyBackendSession.onMessage
 
     def received(self: Any, told: Any) -> None:
@@ -22,6 +23,8 @@ def pass_on() -> None:
             client, self._frontend = self._frontend, None  # so that nothing else is said to it
             if client is not None and client.transport is not None:
                 _end(client, told)
+        if self._frontend is None and not isinstance(told, about_the_session):
+            return  # it was under way when the session ended, and there is nobody left to hear it
         receive(self, told)
 
     ProxyBackendSession.onMessage = received
