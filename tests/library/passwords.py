@@ -4,6 +4,7 @@ The proofs are made by Autobahn's own client code.
 """
 
 import json
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,10 +12,12 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import trustme
 from autobahn.wamp import auth
 from autobahn.wamp.types import Challenge
 from click.testing import CliRunner
-from conftest import free_port, read_audit, read_config
+from conftest import Config, free_port, read_audit, read_config
+from strangers import Way, Wire
 
 from wampauth import cli
 from wampauth.testing import CHALLENGE, Message, Node, RawClient
@@ -42,6 +45,9 @@ class Checks:
             raise RuntimeError("no secret of " + {SECRET!r})
         return Principal("carol", "realm1", "frontend", secret={SECRET!r}) if claim.authid == "carol" else None
 
+    async def tls(self, claim):
+        return await self.store.by_certificate(claim)
+
 
 authenticator = Authenticator(Checks, prefix="com.example.")
 AuthenticatorSession = authenticator.component
@@ -50,6 +56,23 @@ create_scram = authenticator.function("scram")
 create_wampcra = authenticator.function("wampcra")
 """
 METHODS = ("ticket", "scram", "wampcra")
+
+
+class WiredClient(RawClient):
+    """The same over RawSocket, or over what else a way leads."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire, self.session = wire, None
+
+    def close(self) -> None:
+        self._wire.socket.close()
+
+    def send(self, *message: Any) -> None:
+        self._wire.send(list(message))
+
+    def receive(self, timeout: float = 15.0) -> Message:
+        self._wire.socket.settimeout(timeout)
+        return list(self._wire.receive())
 
 
 class Scram:
@@ -94,6 +117,8 @@ class PasswordNode:
 
     directory: Path
     port: int = field(default_factory=free_port)
+    tls_port: int = field(default_factory=free_port)
+    raw_port: int = field(default_factory=free_port)
     addresses: Iterator[int] = field(default_factory=lambda: count(1))
 
     def url(self, wiring: str) -> str:
@@ -112,10 +137,38 @@ class PasswordNode:
         number = next(self.addresses)
         return RawClient(self.url(wiring), source_address=(f"127.1.{number >> 8}.{number & 255}", 0))
 
+    def wired(self, name: str) -> RawClient:
+        """A client that comes by ``wss``, ``rawsocket`` or ``unix``."""
+        if name == "wss":
+            context = ssl.create_default_context(cafile=self.directory / "certs" / "server-ca.pem")
+            return RawClient(f"wss://localhost:{self.tls_port}/ws", ssl=context)
+        address = ("127.0.0.1", self.raw_port) if name == "rawsocket" else self.directory / "sockets" / "raw.sock"
+        return WiredClient(Way(name, address, websocket=False).open())
+
     def wampauth(self, *args: str, **options: Any) -> str:
         done = CliRunner().invoke(cli.main, ["--store", str(self.directory / "principals.db"), *args], **options)
         assert done.exit_code == 0, done.output
         return done.stdout
+
+
+def _other_ways(made: PasswordNode, web: Config, dynamic: Config, function: Config) -> list[Config]:
+    """Over TLS, and RawSocket over TCP and a Unix domain socket."""
+    (made.directory / "sockets").mkdir(mode=0o700)
+    (certs := made.directory / "certs").mkdir(mode=0o700)
+    authority = trustme.CA()
+    server = authority.issue_cert("localhost")
+    authority.cert_pem.write_to_path(str(certs / "server-ca.pem"))
+    server.private_key_pem.write_to_path(str(certs / "server.key"))
+    (certs / "server.key").chmod(0o600)
+    server.cert_chain_pems[0].write_to_path(str(certs / "server.pem"))
+    tcp = {"type": "tcp", "interface": "127.0.0.1"}
+    tls = {"key": "certs/server.key", "certificate": "certs/server.pem"}
+    raw = {"type": "rawsocket", "serializers": ["json"], "options": {"max_message_size": 65536}}
+    return [
+        {**web, "endpoint": {**tcp, "port": made.tls_port, "tls": tls}},
+        {**raw, "endpoint": {**tcp, "port": made.raw_port}, "auth": {**function, "ticket": dynamic["ticket"]}},
+        {**raw, "endpoint": {"type": "unix", "path": "sockets/raw.sock"}, "auth": dynamic},
+    ]
 
 
 @contextmanager
@@ -133,6 +186,7 @@ def password_node(folder: Path, **guard: Any) -> Iterator[PasswordNode]:
     ws["auth"] = {name: {**asked, "authenticator": f"com.example.authenticate.{name}"} for name in METHODS}
     function = {name: {"type": "function", "create": f"authenticator.create_{name}"} for name in METHODS[1:]}
     worker["transports"][0]["paths"]["ws-function"] = {**ws, "auth": function}
+    worker["transports"] += _other_ways(made, worker["transports"][0], ws["auth"], function)
     (made.directory / "config.yaml").write_text(json.dumps(config))
     for authid in "alice", "bob":
         made.wampauth("add", authid, "--realm", "realm1", "--role", "frontend")

@@ -1,6 +1,7 @@
 """examples/certificates: a TLS client certificate says who it is. Which certificates get in, and which don't?"""
 
 import json
+import socket
 import ssl
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from click.testing import CliRunner, Result
 from conftest import HERE, free_port, read_config
 from example_nodes import Example, falling, running
 from nacl.signing import SigningKey
+from passwords import WiredClient
+from strangers import Way, Wire
 from twisted.internet.defer import Deferred
 from websockets.exceptions import WebSocketException
 
@@ -85,8 +88,8 @@ class Shop:
 class Node:
     """The example's node, and what is needed to try it."""
 
-    def __init__(self, made: Example, shop: Shop, people: int) -> None:
-        self.made, self.shop, self.people = made, shop, people
+    def __init__(self, made: Example, shop: Shop) -> None:
+        self.made, self.shop, self.people, self.raw = made, shop, free_port(), free_port()
 
     @property
     def url(self) -> str:
@@ -118,10 +121,10 @@ class Node:
 
 @contextmanager
 def example(folder: Path, path: Path = EXAMPLE, module: str = "authenticator", **guard: Any) -> Iterator[Node]:
-    made, people = Example(folder / ".crossbar"), free_port()
+    made = Example(folder / ".crossbar")
     (made.directory / "certs").mkdir(mode=0o700, parents=True)
     made.directory.chmod(0o700)
-    node = Node(made, Shop(made.directory / "certs"), people)
+    node = Node(made, Shop(made.directory / "certs"))
     assert node.wampauth("add", "alice", "--realm", "realm1", "--role", "frontend", "--force").exit_code == 0
     config = read_config(EXAMPLE / ".crossbar" / "config.yaml")
     (worker,) = config["workers"]
@@ -129,8 +132,13 @@ def example(folder: Path, path: Path = EXAMPLE, module: str = "authenticator", *
     for component in worker["components"]:
         component["classname"] = component["classname"].replace("authenticator.", f"{module}.")
     worker["components"][0]["extra"]["guard"].update(guard)
-    for transport, port in zip(worker["transports"], (made.port, people), strict=True):
+    for transport, port in zip(worker["transports"], (made.port, node.people), strict=True):
         transport["endpoint"]["port"] = port
+    tls = worker["transports"][0]
+    raw = {"type": "rawsocket", "serializers": ["json"], "auth": tls["paths"]["ws"]["auth"]}
+    worker["transports"].append(
+        {**raw, "endpoint": {**tls["endpoint"], "port": node.raw}, "options": {"max_message_size": 65536}}
+    )
     with running(made, config):
         yield node
 
@@ -202,6 +210,16 @@ def test_a_certificate_and_its_successor(node: Node) -> None:
     credential = node.pin("valve", old)
     assert node.wampauth("rotate", "valve", credential, str(new), "--overlap", "7d").exit_code == 0
     assert [node.login(file)[0] for file in (old, new)] == [WELCOME, WELCOME]
+
+
+def test_the_same_over_rawsocket(node: Node, pump: Path) -> None:
+    for file, kind in (pump, WELCOME), (node.shop.issue("pump"), ABORT):
+        address = ("localhost", node.raw)
+        line = node.shop.context(file).wrap_socket(socket.create_connection(address), server_hostname="localhost")
+        with WiredClient(Wire(Way("raw", address, websocket=False), line).shake_hands()) as client:
+            answer = client.hello("devices", "tls", "pump", forged(pump))
+        assert answer[0] == kind
+    assert refused(answer, file)
 
 
 def test_people_come_by_another_port(node: Node, pump: Path) -> None:

@@ -1,6 +1,10 @@
 """Passwords that are never sent: what is kept of them, what a stranger gets to see, and how often he may guess."""
 
 import json
+import os
+import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,6 +15,7 @@ import pytest
 from autobahn.wamp.auth import derive_scram_credential
 from click.testing import CliRunner
 from example_nodes import falling
+from nacl.signing import SigningKey
 from passwords import (
     PASSWORD,
     SECRET,
@@ -22,12 +27,14 @@ from passwords import (
     password_node,
 )
 from test_guard import Attempt, Check, Guarded
+from test_readme import text_of
 
 from wampauth import Principal, Refused, ScramClaim, SettingsError, cli, names, scram
 from wampauth.claims import CraClaim, ScramVerifier
 from wampauth.settings import Settings
 from wampauth.store import connect, create, reading
 from wampauth.testing import ABORT, CHALLENGE, GOODBYE, WELCOME, RawClient, login
+from wampauth.testing.contract.enrols import enrolling
 
 NONCE = "bm9uY2U="
 KEPT = ScramVerifier(salt="ab" * 16, iterations=3, memory=65_536, stored_key="cd" * 32, server_key="ef" * 32)
@@ -351,6 +358,42 @@ def test_a_proof_is_good_for_its_challenge_alone(node: PasswordNode, wiring: str
         assert client.authenticate(old)[0] == ABORT
 
 
+@pytest.mark.parametrize("name", ["wss", "rawsocket", "unix"])
+def test_whatever_way_a_client_comes(node: PasswordNode, name: str) -> None:
+    """Passwords, secrets and one-time tokens: good and bad ones, and two proofs for one challenge."""
+    for try_it, authid, right in (login_scram, "alice", PASSWORD), (login_cra, "carol", SECRET):
+        told = []
+        for claimed in authid, "nobody":
+            with node.wired(name) as client:
+                told.append(try_it(client, claimed, "guess"))
+                assert client.authenticate("A" * 44)[0] == ABORT
+        assert told[0][0] == ABORT
+        assert told[0] == told[1]
+        with node.wired(name) as client:
+            assert try_it(client, authid, right)[0] == WELCOME
+    device, key = f"by-{name}", SigningKey.generate()
+    token = node.wampauth("enrol", device, "--realm", "realm1", "--role", "frontend").strip()
+    for shown, kind in (SigningKey.generate(), ABORT), (key, WELCOME), (SigningKey.generate(), ABORT):
+        proven = {"token": "another"} if kind == ABORT and shown != key else {}
+        claim = enrolling(shown, token, authid=device, realm="realm1", proven=proven)
+        with node.wired(name) as client:
+            client.hello("realm1", "ticket", device, dict(claim.authextra))
+            assert client.authenticate(token)[0] == kind
+
+
+def test_a_client_without_argon2_is_told_what_to_install(node: PasswordNode) -> None:
+    """The client of docs/passwords.md, with Autobahn alone."""
+    (login_py,) = re.findall(r"<!-- file: login.py -->\n```python\n(.*?)```", text_of("docs/passwords.md"), re.S)
+    program = "import sys\nsys.modules['argon2'] = None\n" + login_py.replace(":8080", f":{node.port}")
+    environment = {**os.environ, "PASSWORD": PASSWORD}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
+    print(done)
+    assert done.returncode == 1
+    assert "install autobahn['scram']" in done.stderr + done.stdout
+    assert 'pip install "autobahn[twisted,scram]"' in text_of("docs/passwords.md")
+
+
 @WIRINGS
 def test_guessing_is_throttled(node: PasswordNode, wiring: str) -> None:
     """Ten at once and one a second. What is more waits for its turn, or is refused."""
@@ -384,6 +427,8 @@ def test_no_secret_is_written_anywhere(node: PasswordNode) -> None:
         client.authenticate("A" * 44)
     (kept,) = json.loads(node.wampauth("show", "alice", "--json"))["credentials"]
     verifier = scram.read(kept["verifier"])
+    with node.client() as client:
+        assert client.hello("realm1", "wampcra", "broken")[2] == "com.example.unavailable"  # its exception quotes one
     written = node.log + json.dumps(node.audit)
     for secret in (PASSWORD, SECRET, "my-wrong", expected, verifier.stored_key, verifier.server_key):
         assert secret not in written

@@ -9,16 +9,22 @@ from conftest import Bundle, Config, MakeBundle
 from nacl.signing import SigningKey
 from passwords import CHECKS, PASSWORD, SECRET, Scram, cra_proof, login_cra, login_scram
 from test_enrolment import cutting_line, device, pubkey, shown, token_for
+from test_example_certificates import Shop, forged
+from websockets.exceptions import WebSocketException
 
 from wampauth.testing import ABORT, CHALLENGE, GOODBYE, WELCOME, RawClient
 
 pytest_plugins = ["postgres", "store_fixtures"]
+SHOPS: list[Shop] = []
 
 
 @pytest.fixture(scope="module")
 def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
     bundle = make_bundle("scaled.yaml", start=False, refusal_delay=0.05, decoy=["realm1", "frontend"])
     (bundle.directory / "ways.py").write_text(CHECKS)
+
+    (bundle.directory / "certs").mkdir(mode=0o700)
+    tls = {"key": "certs/server.key", "certificate": "certs/server.pem", "ca_certificates": ["certs/devices.pem"]}
 
     def edit(config: Config) -> None:
         for worker in config["workers"]:
@@ -30,11 +36,19 @@ def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
                 auth = transport["paths"]["ws"]["auth"]
                 for method in "scram", "wampcra":
                     auth[method] = {**auth["ticket"], "authenticator": f"com.example.authenticate.{method}"}
+            if worker["type"] == "proxy":
+                (web,) = worker["transports"]
+                ws = web["paths"]["ws"]
+                by_tls = {"tls": {**ws["auth"]["ticket"], "authenticator": "com.example.authenticate.tls"}}
+                endpoint = {**web["endpoint"], "port": bundle.tls_port, "tls": tls}
+                worker["transports"].append({**web, "endpoint": endpoint, "paths": {"ws": {**ws, "auth": by_tls}}})
 
     bundle.edit_config(edit)
     bundle.wampauth("add", "alice", "--realm", "realm1", "--role", "frontend")
     bundle.wampauth("password", "alice", "--from-env", "PW", PW=PASSWORD)
+    shop = Shop(bundle.directory / "certs")
     node = bundle.start()
+    SHOPS.append(shop)
     yield bundle
     node.stop()
 
@@ -96,3 +110,40 @@ def test_a_device_enrols_and_stays(scaled: Bundle, tmp_path: Any) -> None:
         with pytest.raises(TimeoutError):
             client.receive(timeout=1.5)
     assert device(scaled.port, tmp_path, "stays", token).returncode == 1  # it is spent
+
+
+def test_a_certificate_that_a_proxy_has_seen(scaled: Bundle) -> None:
+    """The proxies end TLS, and tell the authenticators what was shown there, whatever a client says of it."""
+    (shop,) = SHOPS
+    pump, other = shop.issue("pump"), shop.issue("pump")
+    scaled.wampauth("add", "pump", "--realm", "devices", "--role", "device")
+    scaled.wampauth("cert", "pump", str(pump))
+    for authid, realm in ("client1", None), ("pump", "realm1"), ("pump", "realm-auth"):
+        with RawClient(scaled.tls_url, ssl=shop.context(pump)) as client:
+            assert client.hello(realm, "tls", authid)[0::2] == [ABORT, "com.example.no_such_user"]
+    with RawClient(scaled.tls_url, ssl=shop.context(other)) as client:
+        made = forged(pump)
+        answer = client.hello("devices", "tls", "pump", {"transport": made, **made}, transport=made, **made)
+        assert answer[0::2] == [ABORT, "com.example.no_such_user"]
+    for foreign in None, shop.issue("pump", shop.others):
+        context = shop.context(foreign)
+        with pytest.raises((OSError, WebSocketException)), RawClient(scaled.tls_url, ssl=context) as client:
+            client.hello(None, "tls")
+    with RawClient(scaled.url) as client:  # where nobody is asked for one
+        assert client.hello("devices", "tls", "pump", forged(pump))[0] == ABORT
+    with RawClient(scaled.tls_url, ssl=shop.context(pump)) as client:
+        assert client.hello("devices", "tls", "pump")[0] == WELCOME
+        with pytest.raises(TimeoutError):
+            client.receive(timeout=1.5)
+        scaled.wampauth("revoke", "pump", "--yes")
+        assert client.receive()[0::2] == [GOODBYE, "com.example.revoked"]
+
+
+def test_a_password_whose_answer_is_lost_is_tried_again(scaled: Bundle) -> None:
+    for login, authid, secret in (login_scram, "alice", PASSWORD), (login_cra, "carol", SECRET):
+        with cutting_line(scaled.port) as port, RawClient(f"ws://127.0.0.1:{port}/ws") as cut:
+            lost = pytest.raises(Exception, match="close")
+            with lost:
+                login(cut, authid, secret)
+        with RawClient(scaled.url) as client:
+            assert login(client, authid, secret)[0] == WELCOME

@@ -14,7 +14,8 @@ that a stranger could use are taken away:
   (``proofs.py``). Here it takes one.
 
 A listener shows a renewed certificate without a restart (``renewal.py``).
-A client behind a proxy is told why its session was ended (``goodbye.py``), and the operator which Origins are refused.
+A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
+(``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
 and there would be no node to stop any more.
@@ -38,10 +39,10 @@ from typing import Any
 RECURSION_LIMIT = 1_000  # Python's own
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
 CHANGED = {  # modules of the router, and what changes them
-    "autobahn.websocket.protocol": ("wampauth.origins", "tell_of_refused"),
-    "crossbar.common.twisted.endpoint": ("wampauth.worker.renewal", "renew_certificates"),
-    "crossbar.router.auth": ("wampauth.worker.proofs", "take_one_a_challenge"),
-    "crossbar.worker.proxy": ("wampauth.worker.goodbye", "pass_on"),
+    "autobahn.websocket.protocol": [("wampauth.origins", "tell_of_refused")],
+    "crossbar.common.twisted.endpoint": [("wampauth.worker.renewal", "renew_certificates")],
+    "crossbar.router.auth": [("wampauth.worker.proofs", "take_one_a_challenge")],
+    "crossbar.worker.proxy": [("wampauth.worker.goodbye", "pass_on"), ("wampauth.worker.announced", "announce")],
 }
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
@@ -96,8 +97,8 @@ def change_the_router() -> None:
             def load_and_change(module: Any) -> None:
                 load(module)
                 with suppress(ImportError):
-                    change, function = CHANGED[name]
-                    getattr(importlib.import_module(change), function)()
+                    for change, function in CHANGED[name]:
+                        getattr(importlib.import_module(change), function)()
 
             spec.loader.exec_module = load_and_change  # type: ignore[method-assign]
             return spec
