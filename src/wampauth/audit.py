@@ -6,7 +6,31 @@ refusals of one outcome from one address are whole; then one line a minute count
 
 Schema, in this order; what doesn't apply is left out:
 
-============== ================================================================================================
+============== =======================================================================================================
+time           when it was decided, ISO 8601, UTC
+outcome        accepted, challenged (a proof comes next, which the router checks), refused, malformed, throttled,
+               unavailable; of live sessions: joined, left, ended; and of an operator at the command line: acted
+reason         for our eyes only: the true reason of a refusal, of a failure, or of a session's end
+method         ticket, cryptosign, scram, wampcra or tls
+claimed        the authid that the client claims, its public key, or the fingerprint of its certificate
+claimed_authid what else it says of itself, where that isn't what was found
+claimed_realm  the same: the realm that it asks for
+claimed_role   the same: the role, where the router passes that on (cryptosign, wampcra)
+authid         the principal that was found
+credential     the id of its credential
+realm          of the principal that was found, or of the live session
+role           of the principal that was found
+act            the operator's command, such as ``revoke``; then ``authid`` and ``credential`` are what it was done to
+operator       the user of this machine who has given it
+change         what was changed by it, for people
+peer           address of the client
+session        the session id that the client gets if it joins
+duration       seconds from the attempt to the answer
+count          how many more there were of this outcome from this peer (an IPv6 /64 counts as one; without a peer: from
+               all others), since the minute began
+reference      what an ``unavailable`` client was told, to find this line by
+============== =======================================================================================================
+
 No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LONGEST` characters and escaped to ASCII.
 """
 
