@@ -1,5 +1,6 @@
 """How does a project of one's own begin? With files that run, and that are the reader's from then on."""
 
+import json
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -39,7 +40,8 @@ def _application_realm(value: str) -> str:
 @click.option("--realm", prompt="Realm that your clients join", callback=_well_formed(_application_realm))
 @click.option("--role", prompt="Their role there", callback=_well_formed(names.role))
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of 127.0.0.1.")
-def init(folder: Path, prefix: str, realm: str, role: str, port: int) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+def init(folder: Path, prefix: str, realm: str, role: str, port: int, as_json: bool) -> None:
     """Write a project that runs into FOLDER: a node's configuration, and an authenticator of your own. It asks for what
     isn't given as an option, and overwrites nothing."""
     values = {"prefix": prefix, "realm": realm, "role": role, "port": port, "own": AUTHENTICATORS}
@@ -49,8 +51,11 @@ def init(folder: Path, prefix: str, realm: str, role: str, port: int) -> None:
     for template, name in MADE.items():
         text = files("wampauth").joinpath("project", template).read_text()
         _write(folder / name, Template(text).substitute(values))
-        click.echo(f"{folder / name} is written.")
-    click.echo("\n".join(_next(folder, realm, role)))
+    written = [str(folder / name) for name in MADE.values()]
+    if as_json:
+        click.echo(json.dumps({"folder": str(folder), "written": written}))
+    else:
+        click.echo("\n".join([f"{file} is written." for file in written] + _next(folder, realm, role)))
 
 
 def _write(file: Path, text: str) -> None:

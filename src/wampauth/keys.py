@@ -1,5 +1,6 @@
 """How are Ed25519 keys read and made? Private halves as WAMP clients keep them, public halves as operators get them."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from autobahn.wamp.cryptosign import CryptosignKey
 from nacl.signing import SigningKey
 
 from wampauth import names
-from wampauth.pubkeys import IS_PRIVATE, RAW, public, text_of
+from wampauth.pubkeys import IS_PRIVATE, NO_PUBLIC_KEY, RAW, public, text_of
 
 LARGEST = 10_000  # bytes of a file that may hold a key
 SHORTEST_KEY = 40  # characters: what has fewer is no key in any form
@@ -39,7 +40,10 @@ def read_public(text: str) -> str:
     except names.Malformed:
         if not _is_file(text):
             raise
-    content = _read(Path(text))
+    try:
+        content = _read(Path(text))
+    except FileNotFoundError as error:
+        raise names.Malformed(f"{text}: {error.strerror}, and no public key: {NO_PUBLIC_KEY}") from None
     if len(content) == RAW or (len(content) == 2 * RAW and not content.isascii()):
         raise names.Malformed(f"{text}: {IS_PRIVATE}")
     try:
@@ -54,6 +58,8 @@ def generate(file: Path) -> str:
     :returns: the public key, in 64 hexadecimal digits.
     :raises FileExistsError: if one of the two is there; neither is touched then.
     """
+    if not file.name:
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(file))
     private = SigningKey.generate()
     pubkey = bytes(private.verify_key).hex()
     halves = (file, bytes(private), 0o600), (file.with_name(file.name + ".pub"), f"{pubkey}\n".encode(), 0o644)

@@ -43,7 +43,7 @@ def choose(directory: Path, config: str | None) -> str:
     for name in (config,) if config else DEFAULTS:
         if (directory / name).is_file():
             return name
-    raise NodeError(f"There is no {config or ' or '.join(DEFAULTS)} in {directory}.")
+    raise NodeError(f"There is no {config or ' or '.join(DEFAULTS)} in {directory}: `wampauth init` writes one.")
 
 
 def load(file: Path) -> Any:

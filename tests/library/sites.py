@@ -1,5 +1,5 @@
-"""Nodes as an operator may have them: one, one for the internet, and several with one PostgreSQL, of which one has six
-processes. A module that wants them has ``pytest_plugins = ["postgres", "sites"]``.
+"""Nodes as an operator may have them: one, one for the internet, several with one PostgreSQL, of which one has six
+processes, and one of six with SQLite. A module that wants them has ``pytest_plugins = ["postgres", "sites"]``.
 """
 
 import secrets
@@ -47,6 +47,11 @@ class Site:
     def acts(self) -> Path:
         """Where an operator's acts are recorded."""
         return self.bundles[0].directory / "audit.jsonl"
+
+    @property
+    def is_split(self) -> bool:
+        """Whether those who let in don't know of all sessions."""
+        return self.is_several or self.bundles[0].config == "scaled.yaml"
 
     @property
     def is_several(self) -> bool:
@@ -108,11 +113,16 @@ def wait_for(condition: Callable[[], Any]) -> None:
         time.sleep(0.05)
 
 
-@pytest.fixture(scope="module", params=["plain", "hardened", "several"])
+@pytest.fixture(scope="module", params=["plain", "hardened", "several", pytest.param("scaled", marks=pytest.mark.slow)])
 def all_sites(request: pytest.FixtureRequest, make_bundle: MakeBundle) -> Iterator[Site]:
     """Each kind of node in turn."""
     settings = {"refusal_delay": 0.05, "failures_at_once": AT_ONCE, "failures_per_second": 0.01}
-    names = {"plain": ["config.json"], "hardened": ["hardened.yaml"], "several": ["scaled.yaml", "config.json"]}
+    names = {
+        "scaled": ["scaled.yaml"],
+        "plain": ["config.json"],
+        "hardened": ["hardened.yaml"],
+        "several": ["scaled.yaml", "config.json"],
+    }
     bundles = [make_bundle(name, start=False, **settings) for name in names[request.param]]
     where, drop = str(bundles[0].store), None
     if request.param == "several":

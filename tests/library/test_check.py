@@ -96,7 +96,8 @@ def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match=r"own\.json isn't a node's configuration: it has no list of workers"):
         check(tmp_path, "own.json")
     result = command(tmp_path)
-    assert (result.exit_code, result.output) == (1, f"Error: There is no config.yaml or config.json in {tmp_path}.\n")
+    sentence = f"Error: There is no config.yaml or config.json in {tmp_path}: `wampauth init` writes one.\n"
+    assert (result.exit_code, result.output) == (1, sentence)
 
 
 # -- keys that stand twice

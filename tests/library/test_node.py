@@ -317,7 +317,8 @@ def test_a_configuration_that_is_none(tmp_path: Path, name: str, content: str | 
 def test_no_configuration_at_all(tmp_path: Path) -> None:
     result = CliRunner().invoke(cli.main, ["start", "--directory", str(tmp_path)])
     assert result.exit_code == 1
-    assert result.output.endswith(f"Error: There is no config.yaml or config.json in {tmp_path}.\n")
+    sentence = f"Error: There is no config.yaml or config.json in {tmp_path}: `wampauth init` writes one.\n"
+    assert result.output.endswith(sentence)
 
 
 def test_no_loglevel_at_which_the_router_writes_tickets() -> None:

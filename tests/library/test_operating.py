@@ -3,11 +3,15 @@ one for the internet, and on several with one PostgreSQL, of which one has proxi
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
+from conftest import MakeBundle
+from postgres import Server
 from sites import OURS, Person, Site, ending, wait_for
 
+from wampauth.store import create
 from wampauth.testing.wamp import CALL, WELCOME, RawClient
 
 pytest_plugins = ["postgres", "sites"]
@@ -121,8 +125,12 @@ def test_kick_wants_one_of_both(site: Site, args: list[str]) -> None:
 # How many have left?
 
 
-@pytest.mark.parametrize("way", ["revoke", "revoke one", "remove", "rotate", "role", "extra"])
-def test_how_many_sessions_ended(site: Site, way: str) -> None:
+@pytest.mark.parametrize(
+    ("way", "as_json"),
+    [("revoke", False), ("revoke one", True), ("remove", True), ("rotate", False), ("rotate", True)]
+    + [("role", False), ("extra", True)],
+)
+def test_how_many_sessions_ended(site: Site, way: str, as_json: bool) -> None:
     alice = site.add()
     clients = [site.login(alice, number) for number in range(2)]
     here(site, alice, *clients)
@@ -134,7 +142,10 @@ def test_how_many_sessions_ended(site: Site, way: str) -> None:
         "role": ("set", alice.authid, "--role", "frontend2", "--force"),
         "extra": ("set", alice.authid, "--extra", '{"team": "blue"}'),
     }
-    assert "2 live sessions were ended." in site.wampauth(*commands[way]).stderr
+    said = site.wampauth(*commands[way], *(["--json"] if as_json else []))
+    if as_json:
+        assert {"ended": 2, "silent": 0}.items() <= json.loads(said.stdout).items()
+    assert ("2 live sessions were ended." in said.stderr) != as_json
     assert {ending(client) for client in clients} <= {REVOKED, "lost"}
     assert listed(site, "--authid", alice.authid) == []
     if way != "remove":
@@ -160,7 +171,7 @@ def test_no_more_sessions_than_allowed(site: Site) -> None:
     here(site, alice, first)
     second = site.knock(1)
     answer = second.login_ticket(alice.authid, alice.ticket)
-    if site.is_several:
+    if site.is_split:
         assert answer[0] == WELCOME
         assert ending(second) in (TOO_MANY, "lost")
     else:
@@ -197,3 +208,26 @@ def test_fewer_than_there_are(site: Site) -> None:
     assert site.wampauth("set", alice.authid, "--max-sessions", "0", "--json").exit_code == 0
     more = site.login(alice, 0)
     here(site, alice, clients[0], more)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", [["scaled.yaml"], ["config.json", "config.json"]])
+def test_the_oldest_leaves_elsewhere(make_bundle: MakeBundle, postgresql: Server, form: list[str]) -> None:
+    """At another proxy of the same node, and at another node of the same store, too."""
+    bundles = [make_bundle(name, start=False, oldest_leaves=True) for name in form]
+    where = postgresql.create() if len(bundles) > 1 else str(bundles[0].store)
+    create(where)
+    with ExitStack() as running:
+        for bundle in bundles:
+            file = bundle.directory / bundle.config
+            file.write_text(file.read_text().replace('"principals.db"', f'"{where}"'))
+            running.callback(bundle.start().stop)
+        site = Site(bundles, where, clients=running)
+        alice = site.add()
+        site.wampauth("set", alice.authid, "--max-sessions", "1")
+        old = site.login(alice, 0)
+        for number in range(1, 4):
+            here(site, alice, old)
+            new = site.login(alice, number)
+            assert ending(old) in (TOO_MANY, "lost")
+            old = new

@@ -14,6 +14,7 @@ from wampauth.testing.wamp import ABORT, WELCOME, pubkey
 
 pytest_plugins = ["postgres", "sites"]
 
+NO_REFUSAL = "No refusal of nobody-at-all is in the audit: `wampauth why nobody-at-all` tries a login."
 PAST, FUTURE = "2001-02-03T04:05:06.000+00:00", "2999-01-01T00:00:00.000+00:00"
 
 
@@ -59,7 +60,7 @@ def test_the_last_refusals_in_sentences(site: Site) -> None:
         f"{claiming} raelm1 instead of realm1, was refused: the ticket was revoked: "
         f"`wampauth why {bob.authid}` says by whom",
     ]
-    assert told(site, "nobody-at-all") == ["No refusal of nobody-at-all is in the audit."]
+    assert told(site, "nobody-at-all") == [NO_REFUSAL]
     everybody = told(site)
     assert len(everybody) <= 10
     assert any(alice.authid in line for line in everybody)
@@ -96,7 +97,8 @@ def test_no_such_principal(site: Site) -> None:
 def test_the_ticket_is_wrong(site: Site) -> None:
     bob, alice = site.add(), site.add()
     text = f"The ticket is wrong: none of {bob.authid}'s."
-    assert certain(site, bob.authid, "--ticket-env", "T", T="guess") == {"ticket wrong": text}
+    advice = f"`wampauth ticket {bob.authid}` gives {bob.authid} another one."
+    assert certain(site, bob.authid, "--ticket-env", "T", T="guess") == {"ticket wrong": f"{text} {advice}"}
     whose = certain(site, bob.authid, "--ticket-env", "T", T=alice.ticket)["ticket wrong"]
     assert whose == f"{text} It is {alice.authid}'s."
 
@@ -120,7 +122,8 @@ def test_expired(site: Site, shown: bool) -> None:
         store.execute("UPDATE credential SET expires = 981173106 WHERE id = ?", (bob.credential,))
     how = ("--ticket-env", "T") if shown else ()
     found = certain(site, bob.authid, *how, T=bob.ticket)
-    assert found == {"expired": f"The ticket {bob.credential} (laptop) has run out at {PAST}."}
+    advice = f"`wampauth ticket {bob.authid}` gives {bob.authid} another one."
+    assert found == {"expired": f"The ticket {bob.credential} (laptop) has run out at {PAST}: {advice}"}
 
 
 def test_not_yet(site: Site) -> None:
@@ -165,6 +168,19 @@ def test_what_the_node_asks_of_connections(site: Site) -> None:
     minded = {one["reason"] for one in asked(site, bob.authid)["reasons"] if not one["certain"]}
     assert minded >= ({"TLS", "channel binding"} if site.tls else set())
     assert site.tls or not minded & {"TLS", "channel binding"}
+
+
+def test_a_refused_key_is_found_by_its_owner(site: Site) -> None:
+    """Though its client says no name; and by the key itself, as it is pasted."""
+    if not site.tls:
+        pytest.skip("where a key may be refused before anybody looks whose it is")
+    bob, key = bare(site), pubkey(SigningKey.generate())
+    give(site, bob, "key", key)
+    assert site.knock().hello(None, "cryptosign", extra={"pubkey": key})[2] == "com.example.channel_binding_required"
+    for name in bob.authid, f"0x{key.upper()} ", f" {bob.authid}\r\n":
+        (said,) = site.wampauth("why", "--last", name).stdout.splitlines()
+        assert "the client didn't bind its signature to the connection" in said
+        assert key in site.wampauth("log", "--authid", name).stdout.splitlines()[-1]
 
 
 def test_throttled_until_when(site: Site) -> None:

@@ -6,6 +6,7 @@ import click
 
 from wampauth.cli.acting import acted
 from wampauth.cli.saying import say, with_json
+from wampauth.store import StoreError
 from wampauth.store import backup as copies
 
 MOST = 20  # credentials that are named
@@ -33,6 +34,8 @@ def backup(where: str, file: Path) -> None:
 def recover(where: str, file: Path) -> None:
     """Make the store what it was when `backup` wrote FILE, while nodes use it. Who was revoked since then counts
     again; whom it doesn't know leaves within a second."""
+    if not file.exists():
+        raise StoreError(f"there is no file {file}: give one that `wampauth backup` wrote")
     again = copies.bring_back(where, file)
     acted("recover", change=f"from {file}, {len(again)} credentials count again")
     lines = ["The store is what it was."]

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from wampauth.cli.acting import acted
-from wampauth.cli.options import on_store
+from wampauth.cli.options import Authid, on_store
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.cli.reaching import ended
 from wampauth.nodeconfig import beside
@@ -14,7 +14,7 @@ from wampauth.store import Connection, showing, writing
 
 
 @click.command("set")
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.option("--realm", help="The realm it joins.")
 @click.option("--role", help="Its role there.")
 @click.option("--extra", metavar="JSON", help="An object that it finds in its authextra.")

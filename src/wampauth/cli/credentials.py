@@ -14,7 +14,7 @@ import click
 
 from wampauth import certificates, keys, names, scram
 from wampauth.cli.acting import acted
-from wampauth.cli.options import SPAN, on_store, seconds, terms, with_chosen, with_terms
+from wampauth.cli.options import SPAN, Authid, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
 from wampauth.cli.saying import say, with_json
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
@@ -26,7 +26,7 @@ FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't r
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @with_terms
 @with_json
 @with_chosen
@@ -42,7 +42,7 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.argument("pubkey", metavar="PUBKEY|FILE")
 @with_terms
 @with_json
@@ -57,7 +57,7 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.argument("file", type=click.Path(path_type=Path))
 @with_terms
 @with_json
@@ -72,7 +72,7 @@ def cert(store: Connection, authid: str, file: Path, **options: str | None) -> N
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @with_terms
 @with_json
 @with_chosen
@@ -103,7 +103,7 @@ def keygen(file: Path) -> None:
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.argument("credential")
 @click.argument("pubkey", metavar="[PUBKEY|FILE]", required=False)
 @click.option("--overlap", default="7d", show_default=True, metavar="SPAN", help="How long the old one still counts.")
@@ -148,13 +148,15 @@ def rotate(
     change = _described({"follows": credential, "which ends in": overlap, **given})
     acted("rotate", authid, credential=identifier, change=change)
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
+    numbers: dict[str, Any] = {}
     if not seconds(overlap):
-        sentence += f" {ended(store, showing.show(store, authid), old['id'])}"
-    say(sentence, ticket=secret, authid=authid, credential=identifier, follows=credential, overlap=overlap)
+        told = ended(store, showing.show(store, authid), old["id"])
+        sentence, numbers = f"{sentence} {told}", {**told.numbers()}
+    say(sentence, ticket=secret, authid=authid, credential=identifier, follows=credential, overlap=overlap, **numbers)
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")

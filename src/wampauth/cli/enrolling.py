@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from wampauth.cli.acting import acted
-from wampauth.cli.options import SPAN, Moment, moment, on_store, seconds
+from wampauth.cli.options import SPAN, Authid, Moment, moment, on_store, seconds
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.nodeconfig import beside
 from wampauth.store import Connection, enrolling
@@ -19,7 +19,7 @@ COLUMNS = ("authid", "token", "expires")
 
 
 @click.command()
-@click.argument("authid", required=False)
+@click.argument("authid", type=Authid(), required=False)
 @click.option("--realm", help="The realm it joins, if it isn't known yet.")
 @click.option("--role", help="Its role there, if it isn't known yet.")
 @click.option("--extra", default="{}", metavar="JSON", help="An object that it finds in its authextra, if it is new.")

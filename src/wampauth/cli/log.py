@@ -4,7 +4,7 @@ import json
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import UTC, datetime
 
 import click
@@ -12,8 +12,9 @@ import click
 from wampauth import names
 from wampauth.audit import COUNTED, PROVEN
 from wampauth.cli.acting import audits_to_read, with_audit
-from wampauth.cli.options import SPAN, seconds
-from wampauth.cli.telling import claims, concerns, in_one_line
+from wampauth.cli.options import SPAN, Authid, seconds
+from wampauth.cli.telling import claims, in_one_line
+from wampauth.cli.whose import about
 from wampauth.history import History, Record, moment
 from wampauth.store import moments
 
@@ -36,7 +37,7 @@ class Since(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
-@click.option("--authid", help="Only what concerns this principal, or who has claimed to be it.")
+@click.option("--authid", type=Authid(), help="Only what concerns this principal, or who has claimed to be it.")
 @click.option("--since", metavar="TIME", type=Since(), help="Only what is younger: a time, or a span like 1h.")
 @click.option(
     *("--outcome", "outcomes"),
@@ -51,13 +52,14 @@ class Since(click.ParamType):  # type: ignore[type-arg]
 def log(authid: str | None, since: float | None, outcomes: tuple[str, ...], follow: bool, as_json: bool) -> None:
     """Show the audit: who tried to join, what became of it, and what operators did. Rotated files are read, too."""
     history = History(audits_to_read("log", is_awaited=follow), since or 0.0)
-    wanted = (record for record in history if _is_wanted(record, authid, outcomes))
+    is_wanted = _wanted(authid, outcomes)
+    wanted = filter(is_wanted, history)
     try:
         _print(deque(wanted, BEFORE) if follow and since is None else wanted, as_json)
         if history.broken:
             click.echo(f"Lines that can't be read were passed over: {history.broken}.", err=True)
         if follow:
-            _print((record for record in history.follow() if _is_wanted(record, authid, outcomes)), as_json)
+            _print(filter(is_wanted, history.follow()), as_json)
     except KeyboardInterrupt:
         sys.exit(0)
     finally:
@@ -93,10 +95,9 @@ def _tried(record: Record) -> Iterator[str]:
         yield f": {record['reason']}"
 
 
-def _is_wanted(record: Record, authid: str | None, outcomes: tuple[str, ...]) -> bool:
-    if outcomes and record["outcome"] not in outcomes:
-        return False
-    return authid is None or concerns(record, authid)
+def _wanted(authid: str | None, outcomes: tuple[str, ...]) -> Callable[[Record], bool]:
+    is_about = about(authid) if authid else lambda _: True
+    return lambda record: (not outcomes or record["outcome"] in outcomes) and is_about(record)
 
 
 def _print(records: Iterable[Record], as_json: bool) -> None:

@@ -31,6 +31,16 @@ class Moment(click.ParamType):  # type: ignore[type-arg]
             self.fail(f"{error}, or as a span like 30d or 12h", param, ctx)
 
 
+class Authid(click.ParamType):  # type: ignore[type-arg]
+    """An authid as it is pasted, perhaps with blanks or a line end around it."""
+
+    name = "authid"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        names.authid(meant := value.strip())  # how its accents are written may matter in an old store
+        return meant
+
+
 def moment(store: Connection, value: str | None) -> str | None:
     """The point in time that an option names, in ISO 8601."""
     span = SPAN.fullmatch(value or "")

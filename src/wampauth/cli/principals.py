@@ -10,7 +10,7 @@ import click
 
 from wampauth import names
 from wampauth.cli.acting import acted
-from wampauth.cli.options import SPAN, on_store, seconds
+from wampauth.cli.options import SPAN, Authid, on_store, seconds
 from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
 from wampauth.cli.saying import say, with_json
@@ -22,7 +22,7 @@ FORCE = "Also if no configuration beside the store has this realm or role."
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.option("--realm", required=True, help="The realm it joins.")
 @click.option("--role", required=True, help="Its role there.")
 @click.option("--extra", default="{}", metavar="JSON", help="An object that it finds in its authextra.")
@@ -65,7 +65,7 @@ def list_(store: Connection, as_json: bool, expiring: str | None, **some: str | 
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store()
 def show(store: Connection, authid: str, as_json: bool) -> None:
@@ -88,7 +88,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store(urgent=True)
@@ -105,7 +105,7 @@ def remove(store: Connection, authid: str, as_json: bool) -> None:
 
 
 @click.command()
-@click.argument("authid")
+@click.argument("authid", type=Authid())
 @with_json
 @on_store()
 def restore(store: Connection, authid: str) -> None:

@@ -117,8 +117,11 @@ class Ended:
 
     answers: Answers
     realm: str
+    obstacle: str = ""  # why the nodes couldn't be asked
 
     def __str__(self) -> str:
+        if self.obstacle:
+            return f"The nodes can't be asked how many sessions that ended: {self.obstacle}"
         number = counted(len(self.answers.telling("ended"))) if self.answers.asked else None
         return " ".join(filter(None, [number, self.answers.warning(self.realm)]))
 
@@ -133,7 +136,10 @@ def ended(store: Connection, who: dict[str, Any], credential: str | None = None)
 
     :param who: the principal, as it was before.
     """
-    return Ended(ask(store, {"do": "ended", "authid": who["authid"], "credential": credential}), who["realm"])
+    try:
+        return Ended(ask(store, {"do": "ended", "authid": who["authid"], "credential": credential}), who["realm"])
+    except StoreError as error:  # it is written, but there is no room for a question
+        return Ended(Answers([], 0, 0), who["realm"], str(error))
 
 
 def counted(number: int) -> str:

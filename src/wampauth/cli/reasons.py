@@ -15,9 +15,18 @@ from wampauth.cli.reaching import NOBODY, SILENT, Answers, ask
 from wampauth.history import History
 from wampauth.history import Record as Line
 from wampauth.nodeconfig import Places
-from wampauth.store import Connection, moments, reading, showing, ticket_digest, tickets
+from wampauth.store import Connection, StoreError, moments, reading, showing, ticket_digest, tickets
 from wampauth.store.reading import ACTIVE
 from wampauth.store.showing import Record, Refused
+
+MAKES = {  # a kind of credential: what gives a principal another one
+    "ticket": "ticket {}",
+    "chosen": "ticket {}",
+    "key": "key {} PUBKEY",
+    "cert": "cert {} FILE",
+    "scram": "password {}",
+    "token": "enrol {}",
+}
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,8 @@ def _of_principal(principal: Record, attempt: Attempt, audits: list[Path]) -> It
         yield Reason("revoked", f"{authid} was revoked at {principal['revoked']}{who}: {again}.")
     if attempt.realm not in (None, principal["realm"]):
         belongs = f"{authid} belongs to {principal['realm']}"
-        yield Reason("another realm", f"The client asks for the realm {attempt.realm}, and {belongs}.")
+        text = f"The client asks for the realm {attempt.realm}, and {belongs}: it is to ask for that one, or"
+        yield Reason("another realm", f"{text} `wampauth set {authid} --realm {attempt.realm}` moves {authid}.")
 
 
 def _of_credentials(store: Connection, principal: Record, attempt: Attempt, audits: list[Path]) -> Iterator[Reason]:
@@ -105,10 +115,12 @@ def _of_state(one: Record, authid: str, audits: list[Path]) -> Iterator[Reason]:
     name = f"The {'ticket' if one['kind'] == 'chosen' else one['kind']} {one['id']}" + (
         f" ({one['label']})" if one["label"] else ""
     )
+    another = f"`wampauth {MAKES[one['kind']].format(authid)}` gives {authid} another one"
     if one["state"] == "revoked":
-        yield Reason("revoked", f"{name} was revoked at {one['revoked']}{_by_whom(audits, authid, one['id'])}.")
+        who = _by_whom(audits, authid, one["id"])
+        yield Reason("revoked", f"{name} was revoked at {one['revoked']}{who}: {another}.")
     elif one["state"] == "expired":
-        yield Reason("expired", f"{name} has run out at {one['expires']}.")
+        yield Reason("expired", f"{name} has run out at {one['expires']}: {another}.")
     elif one["state"] != ACTIVE:
         yield Reason("not yet", f"{name} counts from {one['not_before']} on.")
 
@@ -125,6 +137,8 @@ def _of_wrong(store: Connection, attempt: Attempt, principal: Record) -> Reason:
     if not kinds & {"ticket", "chosen"}:
         has = f", but {' and '.join(sorted(kinds))}" if kinds else ""
         more += f" {authid} has no ticket at all{has}."
+    if not row:
+        more += f" `wampauth ticket {authid}` gives {authid} another one."
     return Reason("ticket wrong", f"The ticket is wrong: none of {authid}'s.{more}")
 
 
@@ -169,24 +183,30 @@ def _of_place(principal: Record, attempt: Attempt, places: Places) -> Iterator[R
 
 def _of_nodes(store: Connection, principal: Record) -> Iterator[Reason]:
     keys = [one["verifier"] for one in principal["credentials"] if one["kind"] == "key"]
-    answers = ask(store, {"do": "why", "subjects": [principal["authid"], *keys]}, of="")
+    try:
+        answers = ask(store, {"do": "why", "subjects": [principal["authid"], *keys]}, of="")
+    except StoreError as error:  # it can be read, but not written
+        yield Reason("no node", f"The nodes can't be asked: {error}", is_certain=False)
+        return
     if not answers.asked:
         yield Reason("no node", NOBODY, is_certain=False)
     elif answers.silent:
         yield Reason("silent node", SILENT.format(answers.silent, answers.asked), is_certain=False)
-    yield from map(_throttled, answers.telling("seconds"))
+    yield from (_throttled(principal["authid"], item) for item in answers.telling("seconds"))
     yield from dict.fromkeys(_transports(answers))
     if most := principal["max_sessions"]:
         yield from _too_many(store, principal["authid"], most)
 
 
-def _throttled(item: dict[str, Any]) -> Reason:
+def _throttled(authid: str, item: dict[str, Any]) -> Reason:
     until = moments.iso(round(time.time() + item["seconds"], 0))
     if item["subject"] is None:
-        text = f"Whoever comes from {item['address']} is throttled until {until}: too many failures from there."
-        return Reason("throttled", text, is_certain=False)
+        text = f"Whoever comes from {item['address']} is throttled until {until}: too many failures from there"
+        return Reason("throttled", f"{text}, which `wampauth why --last` shows.", is_certain=False)
     return Reason(
-        "throttled", f"From {item['address']}, {item['subject']} is throttled until {until}: too many failures."
+        "throttled",
+        f"From {item['address']}, {item['subject']} is throttled until {until}: too many failures, which"
+        f" `wampauth why --last {authid}` shows.",
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from wampauth.cli.acting import acted
-from wampauth.cli.options import on_store
+from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reaching import Answers, Own, ask, counted
 from wampauth.cli.tables import show_records
 from wampauth.store import Connection, moments, showing
@@ -17,7 +17,7 @@ METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of creden
 
 
 @click.command()
-@click.option("--authid", metavar="A", help="Only those of this one.")
+@click.option("--authid", metavar="A", type=Authid(), help="Only those of this one.")
 @click.option("--realm", metavar="R", help="Only those in this realm.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
 @on_store(nodes=True)
@@ -32,7 +32,7 @@ def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_
 
 
 @click.command()
-@click.argument("authid", required=False)
+@click.argument("authid", type=Authid(), required=False)
 @click.option("--session", type=int, metavar="ID", help="Only this one.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store(urgent=True, nodes=True)

@@ -2,16 +2,7 @@
 
 import json
 
-from wampauth import names
 from wampauth.history import Record
-
-WHOM = ("authid", "claimed", "claimed_authid")
-
-
-def concerns(record: Record, authid: str) -> bool:
-    """Whether it is about this principal, or about somebody who has claimed to be it."""
-    return any(names.look_alike(authid, str(record[name])) for name in WHOM if name in record)
-
 
 def claims(record: Record) -> str:
     """What the client said of itself, and isn't so, such as ``the realm raelm1 instead of realm1``; or nothing."""

@@ -12,9 +12,10 @@ from wampauth import keys, names
 from wampauth.audit import COUNTED
 from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
 from wampauth.cli.credentials import chosen_secret
-from wampauth.cli.options import on_store
+from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reasons import Attempt, Reason, reasons
-from wampauth.cli.telling import claims, concerns, in_one_line
+from wampauth.cli.telling import claims, in_one_line
+from wampauth.cli.whose import about
 from wampauth.history import History, Record, moment
 from wampauth.nodeconfig import beside
 from wampauth.store import Connection, moments
@@ -36,7 +37,7 @@ THINGS = {"ticket": "ticket", "cryptosign": "key"}
 
 
 @click.command()
-@click.argument("authid", required=False)
+@click.argument("authid", type=Authid(), required=False)
 @click.option("--ticket-env", metavar="NAME", help="With the ticket that is in this variable.")
 @click.option("--key", "pubkey", metavar="PUBKEY|FILE", help="With this public key.")
 @click.option("--realm", metavar="R", help="Asking for this realm.")
@@ -81,15 +82,13 @@ def _record(reason: Reason) -> dict[str, Any]:
 
 def _tell_last(authid: str | None, as_json: bool) -> None:
     with closing(History(audits_to_read("why --last"))) as history:
-        found = deque((record for record in history if _is_refusal(record, authid)), LAST)
+        is_about = about(authid) if authid else lambda _: True
+        found = deque((one for one in history if one["outcome"] in COUNTED and is_about(one)), LAST)
     for record in found:
         click.echo(json.dumps(record) if as_json else told(record))
     if not found and not as_json:
-        click.echo(f"No refusal{f' of {authid}' if authid else ''} is in the audit.")
-
-
-def _is_refusal(record: Record, authid: str | None) -> bool:
-    return record["outcome"] in COUNTED and (authid is None or concerns(record, authid))
+        more = f" of {authid} is in the audit: `wampauth why {authid}` tries a login" if authid else " is in the audit"
+        click.echo(f"No refusal{more}.")
 
 
 def told(record: Record) -> str:

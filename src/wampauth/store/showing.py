@@ -123,7 +123,7 @@ def _principal(row: tuple[Any, ...]) -> Record:
 def require_credential(connection: Connection, authid: str, named: str) -> Record:
     """As :func:`credential`, within a transaction."""
     known = _credentials(connection, require(connection, authid)["authid"])
-    found = [one for one in known if one["id"] == named] or [
+    found = [one for one in known if one["id"] == named.strip().lower()] or [
         one for one in known if one["label"] and names.look_alike(one["label"], named)
     ]
     if len(found) != 1:
