@@ -22,10 +22,12 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle, read_config
+from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle, free_port, read_config
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, load_pem_x509_certificate
 from nacl.signing import SigningKey
+from promql import scraped
 from relay import Relay
+from test_metrics import scrape
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from authenticator import Checks
@@ -57,9 +59,15 @@ BINDING = "tls-unique"
 
 
 @pytest.fixture(scope="module")
-def hardened(make_bundle: MakeBundle) -> Bundle:
-    """The node as it is shipped, but for a throttle that is wide open."""
-    bundle = make_bundle("hardened.yaml", failures_at_once=1_000_000, refusal_delay=0.05)
+def metrics() -> int:
+    """A port for Prometheus."""
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def hardened(make_bundle: MakeBundle, metrics: int) -> Bundle:
+    """The node as it is shipped, but for a throttle that is wide open, and that Prometheus may ask it."""
+    bundle = make_bundle("hardened.yaml", failures_at_once=1_000_000, refusal_delay=0.05, metrics=metrics)
     add_porter(bundle)
     return bundle
 
@@ -212,6 +220,31 @@ def test_key_without_binding(hardened: Bundle) -> None:
 def test_ticket_over_tls(hardened: Bundle) -> None:
     with at(hardened) as client:
         assert client.login_ticket("client1", CHOSEN)[2]["authrole"] == "frontend"
+
+
+def test_metrics(hardened: Bundle, metrics: int) -> None:
+    """Each that is named in the handbook, read as Prometheus reads it; what is refused for want of TLS counts, too."""
+    before = scraped(scrape(metrics))
+    with RawClient(hardened.url) as client:
+        client.login_ticket("client1", CHOSEN)
+    with at(hardened) as client, at(hardened):
+        assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
+
+        def both_are_seen() -> bool:
+            found = scraped(scrape(metrics))
+            sessions = found["wampauth_sessions"][frozenset({("realm", "realm1")})]
+            return sessions >= 1 and found["wampauth_connections_unjoined"][frozenset()] >= 1
+
+        wait_for(both_are_seen)
+        after = scraped(scrape(metrics))
+    for outcome in "accepted", "refused":
+        labels = frozenset({("method", "ticket"), ("outcome", outcome)})
+        assert after["wampauth_attempts_total"][labels] - before["wampauth_attempts_total"][labels] == 1
+    page = (HERE / "docs/metrics.md").read_text()
+    named = set(re.findall(r"^\| `(wampauth_\w+)`", page, re.MULTILINE))
+    assert len(named) > 10
+    missing = {name for name in named if not any(sample.startswith(name) for sample in after)}
+    assert missing <= {"wampauth_sessions_ended_total"}  # which is there when one was ended
 
 
 def test_key_with_binding(hardened: Bundle) -> None:

@@ -16,6 +16,7 @@ from wampauth.testing.wamp import CALL, WELCOME, RawClient
 
 pytest_plugins = ["postgres", "sites"]
 
+WAYS = [("revoke", False), ("revoke one", True), ("remove", True), ("rotate", False), ("role", False), ("extra", True)]
 REVOKED, KICKED, TOO_MANY = "com.example.revoked", "com.example.kicked", "com.example.too_many_sessions"
 
 
@@ -127,8 +128,7 @@ def test_kick_wants_one_of_both(site: Site, args: list[str]) -> None:
 
 @pytest.mark.parametrize(
     ("way", "as_json"),
-    [("revoke", False), ("revoke one", True), ("remove", True), ("rotate", False), ("rotate", True)]
-    + [("role", False), ("extra", True)],
+    [*WAYS, ("rotate", True)],
 )
 def test_how_many_sessions_ended(site: Site, way: str, as_json: bool) -> None:
     alice = site.add()

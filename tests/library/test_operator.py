@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,33 @@ import pytest
 from click.testing import CliRunner
 from conftest import CHOSEN, Bundle
 from nacl.signing import SigningKey
+from sites import ending
 from test_history import line
 from test_log import Operator
 
 from wampauth import cli
-from wampauth.store import reserve
+from wampauth.store import connect, reserve
 from wampauth.testing.wamp import WELCOME, RawClient
 
+PROJECT = ("--prefix", "org.acme.", "--realm", "realm1", "--role", "r")
+KEY = bytes(SigningKey.generate().verify_key).hex()
 HERE = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def operator(tmp_path: Path) -> Operator:
     """An operator whose store has some principals in it."""
-    operator = Operator(tmp_path)
+    return with_principals(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def clumsy(tmp_path_factory: pytest.TempPathFactory) -> Operator:
+    """One who mistypes everything, so that nothing is changed."""
+    return with_principals(tmp_path_factory.mktemp("clumsy"))
+
+
+def with_principals(folder: Path) -> Operator:
+    operator = Operator(folder)
     for authid, realm, role in (
         ("alice", "realm1", "frontend"),
         ("bob", "realm1", "backend"),
@@ -196,6 +209,59 @@ def test_the_reserve_is_not_given_up_while_there_is_room(operator: Operator, tmp
     assert (tmp_path / "principals.db.reserve").stat().st_ino == before
 
 
+@pytest.mark.parametrize(
+    ("command", "is_done"),
+    [
+        *[(("why", "alice"), True), (("show", "alice"), True), (("list",), True), (("log",), True)],
+        *[
+            (("kick", "alice"), False),
+            (("sessions",), False),
+            (("ticket", "alice"), False),
+            (("restore", "bob"), False),
+        ],
+        *[(("key", "alice", KEY), False), (("enrol", "alice"), False), (("rotate", "alice", "one"), False)],
+        *[(("add", "carol", "--realm", "realm1", "--role", "r"), False), (("import", "{}/export"), False)],
+        *[(("backup", "{}/copy"), False), (("keygen", "{}/key"), False), (("init", "{}/p", *PROJECT), False)],
+    ],
+)
+def test_a_full_disk_is_told_in_one_sentence(small_disk: Path, command: tuple[str, ...], is_done: bool) -> None:
+    """By what writes, and not by what reads; even if there is no reserve any more."""
+    operator = Operator(small_disk)
+    for authid in "alice", "bob":
+        operator.done("add", authid, "--realm", "realm1", "--role", "frontend")
+    operator.done("ticket", "alice", "--label", "one")
+    operator.done("revoke", "bob", "--yes")
+    (small_disk / "export").write_text(json.dumps({"authid": "dave", "realm": "realm1", "role": "r"}))
+    (small_disk / "principals.db.reserve").unlink()
+    with closing(connect(str(operator.store))):  # as a node has it
+        fill(small_disk)
+        said = operator.run(*(word.format(small_disk) for word in command))
+    assert (said.exit_code == 0) == is_done, said.output
+    assert said.exception is None or isinstance(said.exception, SystemExit)
+    if not is_done:
+        assert said.stderr.count("\n") <= 2
+        assert any(text in said.stderr for text in ("full", "No space left", "see `df`", "No node has")), said.stderr
+
+
+@pytest.mark.slow
+def test_kick_at_a_node_whose_disk_is_full(small_disk: Path) -> None:
+    """It hears of it, and answers, as long as there is a reserve."""
+    bundle = Bundle(small_disk)
+    bundle.write_config({})
+    bundle.add_principals()
+    bundle.wampauth("restore", "client1", check=False)  # the reserve is kept from the first command on
+    node = bundle.start()
+    try:
+        with RawClient(bundle.url) as client:
+            assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
+            fill(small_disk)
+            said = bundle.wampauth("kick", "client1", check=False)
+            assert (said.exit_code, said.stderr.splitlines()[-1]) == (0, "1 live session was ended.")
+            assert ending(client) == "com.example.kicked"
+    finally:
+        node.stop()
+
+
 # -- help
 
 
@@ -255,6 +321,10 @@ def test_each_command_answers_programs(operator: Operator, tmp_path: Path) -> No
     assert asked("key", "carol", f"{key}.pub")["pubkey"] == pubkey
     rotated = asked("rotate", "carol", "one")
     assert rotated["follows"] == "one" and len(rotated["ticket"]) == 43
+    at_once = asked("rotate", "carol", made["credential"].upper(), "--overlap", "0s")
+    assert (at_once["ended"], at_once["nodes"], at_once["silent"]) == (0, 0, 0)
+    project = tmp_path / "project"
+    assert str(project / "authenticator.py") in asked("init", str(project), *PROJECT)["written"]
     assert asked("password", "carol", "--from-env", "P", env={"P": "secret"})["kind"] == "scram"
     assert asked("set", "carol", "--role", "other")["role"] == "other"
     assert asked("revoke", "carol", "--yes")["nodes"] == 0
@@ -268,7 +338,21 @@ def test_each_command_answers_programs(operator: Operator, tmp_path: Path) -> No
     assert json.loads(other.done("import", str(tmp_path / "exported"), "--json").stdout) == {"imported": 4}
 
 
-KEY = bytes(SigningKey.generate().verify_key).hex()
+def test_each_command_offers_it() -> None:
+    """But `export`, which writes JSON anyway, and `start`, whose COMMAND runs when the node is ready."""
+    without = {
+        name
+        for name, command in cli.main.commands.items()
+        if not any("--json" in option.opts for option in command.params)
+    }
+    assert without == {"export", "start"}
+
+
+NAMING = [  # all that take an authid
+    *(["show"], ["why"], ["why", "--last"], ["kick"], ["set", "--role", "r"], ["restore"], ["revoke", "--yes"]),
+    *(["ticket"], ["password"], ["enrol"], ["remove", "--yes"]),
+    *(["add", "--realm", "realm1", "--role", "r"], ["sessions", "--authid"], ["log", "--authid"]),
+]
 WRONG: list[tuple[tuple[str, ...], str]] = [
     (("show", "nobody"), "`wampauth list`"),
     (("add", "alice", "--realm", "realm1", "--role", "r"), "`wampauth set alice`"),
@@ -282,11 +366,43 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("lisst",), "--help"),
     (("list", "--relm", "x"), "--realm"),
     (("add",), "--help"),
+    (("key", "alice", "0x12"), "64 hexadecimal digits"),
+    (("key", "alice", "missing.pub"), "64 hexadecimal digits"),
+    (("why", "alice", "--key", "0x12"), "64 hexadecimal digits"),
+    (("why",), "Give an AUTHID, or --last"),
+    (("why", "nobody"), "`wampauth list`"),
+    (("why", "alice", "--ticket-env", "NOT_SET"), "export it first"),
+    (("cert", "alice", "/"), "Is a directory"),
+    (("keygen", "/"), "Is a directory"),
+    (("rotate", "alice", "x"), "`wampauth show alice`"),
+    (("rotate", "alice", "x", "--overlap", "soon"), "7d, 12h or 0s"),
+    (("enrol",), "--count and --prefix"),
+    (("enrol", "new"), "--realm and --role"),
+    (("password", "nobody", "--from-env", "X"), "`wampauth list`"),
+    (("set", "alice"), "--max-sessions"),
+    (("set", "nobody", "--role", "r"), "`wampauth list`"),
+    (("set", "alice", "--max-sessions", "many"), "--help"),
+    (("kick",), "`wampauth sessions`"),
+    (("kick", "alice"), "No node has this store open"),
+    (("sessions", "--realm", "realm1"), "No node has this store open"),
+    (("remove", "nobody", "--yes"), "`wampauth list`"),
+    (("log", "--since", "soon"), "a span like 1h"),
+    (("log", "--outcome", "won"), "refused"),
+    (("list", "--expiring", "soon"), "14d or 12h"),
+    (("import", "missing"), "--help"),
+    (("import", "/"), "--help"),
+    (("backup", "/nowhere/copy"), "/nowhere"),
+    (("recover", "missing", "--yes"), "`wampauth backup`"),
+    (("check", "--directory", "/nowhere"), "`wampauth init`"),
+    (("start", "--directory", "/nowhere"), "`wampauth init`"),
+    (("init",), "--help"),
+    (("probe",), "--help"),
+    *[((*words, "b b"), "an authid is 1 to 128") for words in NAMING],
 ]
 
 
 @pytest.mark.parametrize(("command", "advice"), WRONG)
-def test_an_error_says_what_to_type_next(operator: Operator, command: tuple[str, ...], advice: str) -> None:
-    refused = operator.run(*command, input="")
-    assert refused.exit_code in (1, 2)
-    assert advice in refused.stderr, refused.stderr
+def test_an_error_says_what_to_type_next(clumsy: Operator, command: tuple[str, ...], advice: str) -> None:
+    refused = clumsy.run(*command, input="")
+    assert isinstance(refused.exception, SystemExit) and refused.exit_code in (1, 2)
+    assert advice in refused.output

@@ -206,6 +206,32 @@ def test_our_clients_leave_the_line_end_of_a_file_out(jose: Bundle, program: str
     assert json.dumps(CHOSEN) not in done.stdout
 
 
+@pytest.mark.parametrize("pasted", [f" {COMPOSED}", f"{DECOMPOSED}\r\n", f"\t{COMPOSED}\n"])
+def test_a_name_is_pasted_into_a_command(tmp_path: Path, pasted: str) -> None:
+    """Wherever it is typed, it means the same; and of whom something is told, the same is told."""
+
+    def done(*args: str, **options: Any) -> str:
+        result = CliRunner().invoke(cli.main, ["--store", str(tmp_path / "principals.db"), *args], **options)
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    done("add", pasted, "--realm", "realm1", "--role", "frontend")
+    done("ticket", pasted, "--label", "one")
+    done("key", pasted, f" 0x{KEY.upper()}\r\n", "--label", "laptop")
+    done("rotate", pasted, "one", "--overlap", "0s")
+    done("set", pasted, "--max-sessions", "2")
+    done("enrol", pasted)
+    done("why", pasted, "--key", f"0X{KEY.upper()}")
+    done("why", "--last", pasted)
+    done("revoke", pasted, "--yes")
+    done("restore", pasted)
+    assert json.loads(done("show", pasted, "--json"))["authid"] == COMPOSED
+    acts = [json.loads(line) for line in done("log", "--authid", pasted, "--json").splitlines()]
+    assert [one["act"] for one in acts] == ["add", "ticket", "key", "rotate", "set", "enrol", "revoke", "restore"]
+    assert {names.authid(one["authid"]) for one in acts} == {COMPOSED}
+    done("remove", pasted, "--yes")
+
+
 def test_an_empty_secret_file(tmp_path: Path) -> None:
     store = str(tmp_path / "principals.db")
     CliRunner().invoke(cli.main, ["--store", store, "add", "alice", "--realm", "realm1", "--role", "r"])

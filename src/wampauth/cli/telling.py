@@ -4,6 +4,7 @@ import json
 
 from wampauth.history import Record
 
+
 def claims(record: Record) -> str:
     """What the client said of itself, and isn't so, such as ``the realm raelm1 instead of realm1``; or nothing."""
     return " and ".join(_said(record, name) for name in ("authid", "realm", "role") if f"claimed_{name}" in record)
