@@ -349,9 +349,9 @@ def test_each_command_offers_it() -> None:
 
 
 NAMING = [  # all that take an authid
-    *(["show"], ["why"], ["why", "--last"], ["kick"], ["set", "--role", "r"], ["restore"], ["revoke", "--yes"]),
+    *(["show"], ["why"], ["kick"], ["set", "--role", "r"], ["restore"], ["revoke", "--yes"]),
     *(["ticket"], ["password"], ["enrol"], ["remove", "--yes"]),
-    *(["add", "--realm", "realm1", "--role", "r"], ["sessions", "--authid"], ["log", "--authid"]),
+    *(["add", "--realm", "realm1", "--role", "r"], ["sessions", "--authid"]),
 ]
 WRONG: list[tuple[tuple[str, ...], str]] = [
     (("show", "nobody"), "`wampauth list`"),

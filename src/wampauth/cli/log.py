@@ -37,7 +37,9 @@ class Since(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command()
-@click.option("--authid", type=Authid(), help="Only what concerns this principal, or who has claimed to be it.")
+@click.option(
+    "--authid", type=Authid(is_claim=True), help="Only what concerns this principal, or who has claimed to be it."
+)
 @click.option("--since", metavar="TIME", type=Since(), help="Only what is younger: a time, or a span like 1h.")
 @click.option(
     *("--outcome", "outcomes"),

@@ -36,8 +36,14 @@ class Authid(click.ParamType):  # type: ignore[type-arg]
 
     name = "authid"
 
+    def __init__(self, is_claim: bool = False) -> None:
+        """:param is_claim: it is looked for in the audit, where strangers may have claimed anything."""
+        self._is_claim = is_claim
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        names.authid(meant := value.strip())  # how its accents are written may matter in an old store
+        meant = value.strip()
+        if not self._is_claim:
+            names.authid(meant)  # but returned as it is typed: in an old store it may matter how accents are written
         return meant
 
 

@@ -37,7 +37,7 @@ THINGS = {"ticket": "ticket", "cryptosign": "key"}
 
 
 @click.command()
-@click.argument("authid", type=Authid(), required=False)
+@click.argument("authid", type=Authid(is_claim=True), required=False)
 @click.option("--ticket-env", metavar="NAME", help="With the ticket that is in this variable.")
 @click.option("--key", "pubkey", metavar="PUBKEY|FILE", help="With this public key.")
 @click.option("--realm", metavar="R", help="Asking for this realm.")
