@@ -168,6 +168,28 @@ def test_so_many_are_checked_as_if_nobody_waited(tries: list[tuple[str, bool, fl
                     assert last - first + 1 <= 3 + moments[last] - start + 1e-3
 
 
+GUESSES, SECONDS = 10_000, 10
+GUESSERS: dict[str, tuple[int, Callable[[int], tuple[str, str]]]] = {  # how many are verified; peer and authid of each
+    "one peer, as one principal": (10 + SECONDS, lambda number: (f"tcp4:{HERE}:{number}", "alice")),
+    "one peer, as many": (100 + 10 * SECONDS, lambda number: (f"tcp4:{HERE}:{number}", f"user{number}")),
+    "one /64, as one principal": (10 + SECONDS, lambda number: (f"tcp6:2001:db8::{number:x}:1024", "alice")),
+    "one /64, as many": (100 + 10 * SECONDS, lambda number: (f"tcp6:2001:db8::{number:x}:1024", f"user{number}")),
+}
+
+
+@pytest.mark.parametrize("guesser", GUESSERS)
+def test_of_ten_thousand_guesses_in_ten_seconds_so_many_are_verified(guarded: MakeGuarded, guesser: str) -> None:
+    """Each on a connection of its own: to wait for one's turn, or to be refused at once, makes no difference."""
+    (most, who), guard, check = GUESSERS[guesser], guarded(), Check(Refused("no such credential"))
+    for number in range(1, GUESSES + 1):
+        peer, authid = who(number)
+        guard.attempt(check, authid=authid, session=number, transport={"peer": peer})
+        guard.clock.advance(SECONDS / GUESSES)
+    assert most - 2 <= len(check.asked) <= most
+    guard.clock.pump([DELAY] * 100)
+    assert len(check.asked) <= most + 2  # nobody was left waiting to be checked later
+
+
 # -- between addresses
 
 
