@@ -1,7 +1,7 @@
 """What does it cost, on this machine? Measures, shows tables, and keeps them as JSON.
 
-    python tools/bench/run.py            # some ten minutes
-    python tools/bench/run.py --quick    # under a minute, with figures that are as rough
+    python tools/bench/run.py            # some fifteen minutes
+    python tools/bench/run.py --quick    # one or two, with figures that are as rough
 
 The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
 """
@@ -54,7 +54,7 @@ def others(file: Path, only: tuple[str, ...]) -> list[Table]:
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Under a minute, with fewer turns and a smaller store.")
+@click.option("--quick", is_flag=True, help="One or two minutes, with fewer turns and a smaller store.")
 @click.option("--only", type=click.Choice([table.__name__ for table in TABLES]), multiple=True, help="Only this table.")
 @click.option("--json", "file", default=LATEST, type=click.Path(path_type=Path), help="Where to keep the results.")
 def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
