@@ -31,6 +31,11 @@ from test_readme import text_of
 
 from wampauth import Principal, Refused, ScramClaim, SettingsError, cli, names, scram
 from wampauth.claims import CraClaim, ScramVerifier
+from wampauth.probe import passwords
+from wampauth.probe.answers import Answer
+from wampauth.probe.report import HOLDS
+from wampauth.probe.run import greet, play
+from wampauth.probe.target import Target, resolve
 from wampauth.settings import Settings
 from wampauth.store import connect, create, reading
 from wampauth.testing import ABORT, CHALLENGE, GOODBYE, WELCOME, RawClient, login
@@ -446,7 +451,52 @@ def test_the_audit_tells_what_the_client_is_not_told(node: PasswordNode) -> None
 
 @pytest.mark.slow
 def test_the_attacker_that_we_ship_finds_nothing(tmp_path: Path) -> None:
-    """It takes a minute; ``test_probe.py`` knows what any node with static rules falls to."""
+    """Each takes a minute: with passwords, in both wirings, and with a one-time token. ``test_probe.py`` knows what any node with static rules falls to."""
     with password_node(tmp_path / "project") as node:
         ticket = node.wampauth("ticket", "alice").strip()
-        assert falling(node.url("dynamic"), "alice", ticket) == set()
+        node.wampauth("enrol", "device", "--realm", "realm1", "--role", "frontend")
+        for wiring, authid, known in (
+            ("dynamic", "alice", ticket),
+            ("function", "carol", None),
+            ("dynamic", "device", None),
+        ):
+            assert falling(node.url(wiring), authid, known) == set(), wiring
+
+
+def test_the_probe_sees_no_difference(node: PasswordNode) -> None:
+    for wiring in "dynamic", "function":
+        for method, authid in ("scram", "alice"), ("wampcra", "carol"):
+            target = Target(resolve(node.url(wiring)), "realm1", authid)
+            assert method in passwords.offered(target)
+            assert passwords.seen(target, method, authid)[0] == passwords.seen(target, method, "nobody-here")[0]
+        target = Target(resolve(node.url(wiring)), "realm1", "alice")
+        greet(target)
+        found = play("known-answer", target)
+        assert (found.verdict, "scram" in found.came, "wampcra" in found.came) == (HOLDS, True, True)
+
+
+@pytest.mark.parametrize(
+    "changed", [{"salt": "c2hvcnQ="}, {"memory": 8}, {"iterations": 4}, {"more": 1}, {"salt": None}, {"kdf": "pbkdf2"}]
+)
+def test_the_probe_sees_each_difference(monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any]) -> None:
+    """A stand-in for a router that treats strangers otherwise, by form or when they come again."""
+    kept = {"kdf": "argon2id-13", "salt": "c2FsdHNhbHRzYWx0c2E=", "iterations": 3, "memory": 65536}
+
+    class Client:
+        def __enter__(self) -> "Client":
+            return self
+
+        def __exit__(self, *_: object) -> None: ...
+
+        def hello(self, method: str, authid: str, extra: Any) -> Answer:
+            salt = {"salt": "c2FsdHNhbHR" + os.urandom(4).hex() + "="} if changed == {"salt": None} else changed
+            shown = {**kept, "nonce": os.urandom(8).hex(), **(salt if authid != "alice" else {})}
+            return Answer("CHALLENGE", message=[CHALLENGE, method, shown])
+
+        def authenticate(self, proof: str) -> Answer:
+            return Answer("ABORT", "wamp.error.not_authorized")
+
+    target = Target(resolve("ws://127.0.0.1:1/"), "realm1", "alice")
+    monkeypatch.setattr(target, "connect", lambda *_: Client())
+    assert passwords.seen(target, "scram", "alice")[0] == passwords.seen(target, "scram", "alice")[0]
+    assert passwords.seen(target, "scram", "alice")[0] != passwords.seen(target, "scram", "nobody")[0]

@@ -52,7 +52,7 @@ ROWS = {
     ),
     # what a no tells
     "known-answer": About(
-        "an authid that exists and one that doesn't: their answers",
+        "an authid that exists and one that doesn't: their answers, and their challenges twice",
         "Different answers tell a stranger who exists.",
         "refusals.md",
     ),
@@ -60,7 +60,6 @@ ROWS = {
         "the same two: how long the answers take",
         "Different times tell a stranger who exists.",
         "refusals.md",
-        method="ticket",
     ),
     "exception-text": About(
         "odd types and values that reach the authenticator",

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 from nacl.signing import SigningKey
 
+from wampauth.probe import passwords
 from wampauth.probe.answers import Answer
-from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, Found
+from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found
 from wampauth.probe.statistics import Comparison, compare
 from wampauth.probe.target import Target
 
@@ -16,16 +17,20 @@ FEWEST = 8  # pairs from which anything can be told
 SLOW = 8.0  # seconds in all, after which we begin no other pair
 CHANCE = 0.001
 SHIFT = 0.002  # seconds; less is within what a loaded machine does by itself
+WORST = (FALLS, CANT_TELL, HOLDS)
 NOISE = 0.015  # seconds; a wider interval than this on either side tells nothing
 
 
 def run(target: Target) -> Iterator[Found]:
     """The rows ``known-answer`` and ``known-time``."""
     stranger = made_up(target.authid)
-    pairs = list(_ticket_pairs(target, stranger)) if "ticket" in target.methods else []
-    yield _answers(target, stranger, pairs)
-    if pairs:
-        yield _times(target, stranger, pairs)
+    pairs = {"ticket": list(_pairs(target, stranger, "ticket"))} if "ticket" in target.methods else {}
+    named = passwords.offered(target)
+    yield _answers(target, stranger, pairs.get("ticket", []), named)
+    pairs |= {method: list(_pairs(target, stranger, method)) for method in named}
+    times = [_times(target, stranger, method, found) for method, found in pairs.items()]
+    none = Found("known-time", NOT_APPLICABLE, "the router asks nobody for a name alone")
+    yield min(times, key=lambda found: WORST.index(found.verdict)) if times else none
 
 
 def made_up(authid: str) -> str:
@@ -33,8 +38,8 @@ def made_up(authid: str) -> str:
     return "probe" + secrets.token_hex(max(4, (len(authid) - 4) // 2))
 
 
-def _ticket_pairs(target: Target, stranger: str) -> Iterator[tuple[Answer, Answer]]:
-    """A wrong ticket for the one who is known and for the one who isn't, in turns."""
+def _pairs(target: Target, stranger: str, method: str) -> Iterator[tuple[Answer, Answer]]:
+    """A wrong ticket, or just the name, for the one who is known and for the one who isn't, in turns."""
     spent, source = 0.0, None
     for number in range(PAIRS):
         if spent > SLOW:
@@ -43,12 +48,16 @@ def _ticket_pairs(target: Target, stranger: str) -> Iterator[tuple[Answer, Answe
         answers = {}
         for authid in (target.authid, stranger) if number % 2 else (stranger, target.authid):
             with target.connect(source) as client:
-                answers[authid] = client.ticket(secrets.token_hex(8), authid)
+                answers[authid] = (
+                    client.ticket(secrets.token_hex(8), authid)
+                    if method == "ticket"
+                    else passwords.hello(client, method, authid)
+                )
         spent += sum(answer.seconds for answer in answers.values())
         yield answers[target.authid], answers[stranger]
 
 
-def _answers(target: Target, stranger: str, pairs: list[tuple[Answer, Answer]]) -> Found:
+def _answers(target: Target, stranger: str, pairs: list[tuple[Answer, Answer]], named: list[str]) -> Found:
     """Whether the first answers differ: later ones may be about too many guesses."""
     compared = [("ticket", *pairs[0])] if pairs else []
     if "cryptosign" in target.methods:
@@ -58,8 +67,14 @@ def _answers(target: Target, stranger: str, pairs: list[tuple[Answer, Answer]]) 
             return Found("known-answer", FALLS, f"{method}, known: {known}; unknown: {unknown}")
         if known.kind == "nothing":
             return Found("known-answer", CANT_TELL, f"{method}: {known}, both times")
+    for method in named:
+        one, answer = passwords.seen(target, method, target.authid)
+        other, _ = passwords.seen(target, method, stranger)
+        if one != other:
+            return Found("known-answer", FALLS, f"{method}, known: {one}; unknown: {other}")
+        compared.append((method, answer, answer))
     if not compared:
-        return Found("known-answer", CANT_TELL, "the router offers neither ticket nor cryptosign")
+        return Found("known-answer", CANT_TELL, "the router offers no method that is known here")
     return Found("known-answer", HOLDS, f"{' and '.join(one[0] for one in compared)}: {compared[0][1]}, both times")
 
 
@@ -69,14 +84,16 @@ def _shown(target: Target, authid: str) -> Answer:
         return client.key(SigningKey.generate(), authid=authid, realm=target.realm)
 
 
-def _times(target: Target, stranger: str, pairs: list[tuple[Answer, Answer]]) -> Found:
+def _times(target: Target, stranger: str, method: str, pairs: list[tuple[Answer, Answer]]) -> Found:
     """Only answers like the first ones are compared: a limit on guesses has a time of its own."""
     shapes = pairs[0][0].shape(target.authid), pairs[0][1].shape(stranger)
     alike = [pair for pair in pairs if (pair[0].shape(target.authid), pair[1].shape(stranger)) == shapes]
     if len(alike) < FEWEST:
-        return Found("known-time", CANT_TELL, f"only {len(alike)} of {len(pairs)} pairs of answers were alike")
+        return Found(
+            "known-time", CANT_TELL, f"{method}: only {len(alike)} of {len(pairs)} pairs of answers were alike"
+        )
     found = compare([known.seconds for known, _ in alike], [unknown.seconds for _, unknown in alike])
-    return Found("known-time", judge(found), _words(found))
+    return Found("known-time", judge(found), f"{method}: {_words(found)}")
 
 
 def judge(found: Comparison) -> str:
