@@ -383,6 +383,15 @@ def test_those_who_come_together_get_the_same_answer(clock: Clock) -> None:
     assert waiting == [["one"]] * 5
 
 
+@pytest.mark.parametrize("code", [204, 301, 302, 307, 404, 429, 500])
+def test_a_key_set_is_taken_from_a_whole_answer_alone(clock: Clock, code: int) -> None:
+    """No redirect is followed: the keys would be those of whom it names. A set that is too long isn't one, either:
+    ``test_example_http.py`` has such answers."""
+    shown = Shown(jwk(EVIL, "one"))
+    shown.code = code
+    assert find(KeySet(shown, clock), "one") is ServiceError
+
+
 @pytest.mark.parametrize(
     "body", [{}, {"keys": []}, {"keys": {}}, {"keys": [7]}, {"keys": [{"kty": "oct"}]}, [], None, {"keys": "one"}]
 )
