@@ -30,6 +30,7 @@ class Effort:
     scaled_logins: int = 200  # in a turn; enough for the system to share them out between proxies
     watched: int = 100_000  # live sessions
     ticks: int = 50
+    thousands: int = 10_000  # clients that come at once to one node
 
 
 QUICK = Effort(
@@ -49,6 +50,7 @@ QUICK = Effort(
     scaled_logins=100,
     watched=10_000,
     ticks=10,
+    thousands=500,
 )
 
 

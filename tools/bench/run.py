@@ -28,9 +28,10 @@ from report import Table, keep  # noqa: E402
 from report import load as read  # noqa: E402
 from storms import STORMS  # noqa: E402
 from tables import COSTS  # noqa: E402
+from thousands import thousands  # noqa: E402
 from ticks import ticks  # noqa: E402
 
-TABLES = (*STORMS, *COSTS, ticks)
+TABLES = (*STORMS, *COSTS, ticks, thousands)
 
 
 def progress(text: str) -> None:

@@ -69,11 +69,11 @@ class Reading:
         found, now = [], self._clock.seconds()
         for lines in self._lines, self._last:
             for address, line in [*lines.items()]:
-                while line and now - (line[0].held or 0.0) >= LONGEST:
+                while line and (line[0].held is None or now - line[0].held >= LONGEST):
                     found.append(line.popleft())
                 if not line:
                     del lines[address]
-        return found
+        return [one for one in found if one.held is not None]
 
     def end(self) -> None:
         """Nobody waits any longer."""
@@ -88,6 +88,7 @@ class Reading:
         self._is_stepping = False
         for one in [*self._slow()]:
             self.done(one)
+        self._go_on()
         if self._lines or self._last:
             self._is_stepping = True
             self._clock.callLater(STEP, self._step)
