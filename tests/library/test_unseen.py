@@ -3,49 +3,65 @@
 import importlib
 import sys
 from collections.abc import Iterator
-from typing import Any
+from types import ModuleType
 
 import pytest
 
 from wampauth.worker import unseen
 
-FUNCTIONS = [("hl", name) for name in unseen.COLOURED] + [("pformat", name) for name in unseen.LAID_OUT]
+USES = {  # modules in the way of a login, and what they use
+    "autobahn.util": ["hl", "hltype"],
+    "autobahn.websocket.protocol": ["pformat", "hltype"],
+    "crossbar._util": ["hl", "hltype"],
+    "crossbar.router.router": ["pformat", "hltype"],
+    "crossbar.router.session": ["pformat", "hltype"],
+    "crossbar.router.auth.pending": ["hltype"],
+}
 
 
 @pytest.fixture
-def router(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
-    """The router's modules, as they are."""
+def router() -> Iterator[dict[str, ModuleType]]:
+    """Its modules, as they are; afterwards they are so again."""
     limit = sys.getrecursionlimit()
-    found = {name: importlib.import_module(name) for _, name in FUNCTIONS}
+    used = {name: importlib.import_module(name) for name in USES}
     sys.setrecursionlimit(limit)  # which py_ecc has raised
-    for function, name in FUNCTIONS:
-        monkeypatch.setattr(found[name], function, getattr(found[name], function))  # is put back afterwards
-    yield found
+    were = {name: dict(vars(module)) for name, module in list(sys.modules.items()) if name.startswith(unseen.ROUTER)}
+    yield used
+    for name, known in were.items():
+        vars(sys.modules[name]).update(known)
 
 
 @pytest.mark.parametrize("level", ["none", "critical", "error", "warn"])
-def test_what_nobody_sees_is_plain(router: dict[str, Any], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_sees_is_plain(router: dict[str, ModuleType], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(unseen, "get_global_log_level", lambda: level)
     unseen.leave_plain()
-    for function, name in FUNCTIONS:
-        assert getattr(router[name], function)({"a": ["\n"] * 99}) == str({"a": ["\n"] * 99}), name
-    for name in unseen.COLOURED:
-        assert router[name].hltype(Iterator) == "<collections.abc.Iterator>"
-        assert router[name].hlid(23) == "23"
+    for name, functions in USES.items():
+        assert [getattr(router[name], function) for function in functions] == [unseen.PLAIN[one] for one in functions]
+    util = router["autobahn.util"]
+    assert util.hltype(Iterator) == "<Iterator>"
+    assert util.hltype(23) == "<unknown>"
+    assert util.hlid(23) == util.hlval(23) == "23"
+    assert router["crossbar.router.session"].pformat({"a": ["\n"] * 99}) == str({"a": ["\n"] * 99})
 
 
 @pytest.mark.parametrize("level", ["info", "debug", "trace"])
-def test_who_reads_along_sees_it_all(router: dict[str, Any], level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_who_reads_along_sees_it_all(
+    router: dict[str, ModuleType], level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = {name: dict(vars(module)) for name, module in router.items()}
     monkeypatch.setattr(unseen, "get_global_log_level", lambda: level)
     unseen.leave_plain()
-    assert not any(getattr(router[name], function) is unseen.plain for function, name in FUNCTIONS)
+    assert {name: dict(vars(module)) for name, module in router.items()} == before
 
 
-def test_what_another_version_lacks_is_passed_over(router: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("router")
+def test_what_others_use_and_what_is_no_module_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    pretty = importlib.import_module("pprint").pformat
     monkeypatch.setattr(unseen, "get_global_log_level", lambda: "error")
-    gone, renamed, *_ = unseen.LAID_OUT
-    monkeypatch.delitem(sys.modules, gone)
-    monkeypatch.delattr(router[renamed], "pformat")
+    monkeypatch.setitem(sys.modules, "crossbar.absent", None)  # type: ignore[arg-type]
+    author = ModuleType("author")
+    author.hl = len  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "author", author)
     unseen.leave_plain()
-    assert not hasattr(router[renamed], "pformat")
-    assert router[unseen.LAID_OUT[-1]].pformat is unseen.plain
+    assert author.hl is len  # type: ignore[attr-defined]
+    assert importlib.import_module("pprint").pformat is pretty
