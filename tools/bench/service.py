@@ -1,0 +1,94 @@
+"""What does systemd do for a service with Type=notify, Restart=always and WatchdogSec? As much of it as a test needs."""
+
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+
+
+class Service:
+    """Keeps a program running: a context manager.
+
+    :ivar ready: how often it has said that it is.
+    :ivar said: when and what it wrote, by lines.
+    :ivar pid: of its main process.
+    """
+
+    def __init__(self, command: list[str], terms: Mapping[str, str]) -> None:
+        """:param terms: the unit's section ``Service``."""
+        self._command = command
+        self._pause, self._watchdog = float(terms["RestartSec"]), float(terms["WatchdogSec"])
+        self._patience = float(terms["TimeoutStopSec"])
+        self._folder = tempfile.TemporaryDirectory(prefix="service-")
+        self._end = threading.Event()
+        self.ready, self.pid = 0, 0
+        self.said: list[tuple[float, str]] = []
+
+    def __enter__(self) -> "Service":
+        self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._notices.bind(str(Path(self._folder.name) / "notify"))
+        self._notices.settimeout(0.2)
+        self._thread = threading.Thread(target=self._keep_running)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+        self._notices.close()
+        self._folder.cleanup()
+
+    def _keep_running(self) -> None:
+        while not self._end.is_set():
+            self._run()
+            self._end.wait(self._pause)
+
+    def _run(self) -> None:
+        environment = {**os.environ, "NOTIFY_SOCKET": str(Path(self._folder.name) / "notify")}
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+        with subprocess.Popen(self._command, text=True, env=environment, **pipes) as main:  # type: ignore[call-overload]
+            self.pid = main.pid
+            threading.Thread(target=self._read, args=(main,), daemon=True).start()
+            group: list[psutil.Process] = []  # systemd has a control group instead
+            heard, is_ready = time.monotonic(), False
+            while main.poll() is None and not self._end.is_set():
+                with suppress(psutil.Error):
+                    group = psutil.Process(main.pid).children(recursive=True)
+                if notice := self._notice():
+                    heard, is_ready = time.monotonic(), is_ready or notice == "READY=1"
+                    self.ready += notice == "READY=1"
+                if is_ready and time.monotonic() - heard > self._watchdog:
+                    main.send_signal(signal.SIGABRT)
+                    main.send_signal(signal.SIGCONT)
+                    break
+            self._stop(main)
+            for process in group:  # KillMode=mixed
+                with suppress(psutil.Error):
+                    process.kill()
+
+    def _stop(self, main: "subprocess.Popen[str]") -> None:
+        if self._end.is_set():
+            main.terminate()
+        try:
+            main.wait(self._patience)
+        except subprocess.TimeoutExpired:
+            main.kill()
+            main.wait()
+
+    def _notice(self) -> str:
+        try:
+            return self._notices.recv(100).decode()
+        except TimeoutError:
+            return ""
+
+    def _read(self, main: "subprocess.Popen[str]") -> None:
+        for line in main.stdout or ():
+            self.said.append((time.monotonic(), line.strip()))
