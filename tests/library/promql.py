@@ -7,6 +7,7 @@ A scrape is text as Prometheus reads it; ``promtool`` checks the same rules wher
 
 import operator
 import re
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -36,6 +37,11 @@ def evaluate(expression: str, before: str, after: str, seconds: float) -> Vector
 
 
 def _vector(text: str, before: dict[str, Vector], after: dict[str, Vector], seconds: float) -> Vector:
+    if text.endswith(" - time()"):
+        now = time.time()
+        return {
+            labels: value - now for labels, value in _vector(text[: -len(" - time()")], before, after, seconds).items()
+        }
     if function := re.fullmatch(r"(rate|increase)\((.*)\)", text):
         selector = SELECTOR.fullmatch(function[2])
         assert selector and selector[5], text

@@ -374,9 +374,22 @@ def test_late_ticks_are_alerted(observed: tuple[Metrics, Audit]) -> None:
     assert fires("LateTicks", before, text())
 
 
-def test_there_are_five_rules_and_all_fire() -> None:
+@pytest.mark.parametrize(("days", "loud"), [(15, False), (13, True), (-1, True)])
+def test_a_certificate_that_runs_out_is_alerted(observed: tuple[Metrics, Audit], days: int, loud: bool) -> None:
+    """Each by its file, as a listener tells of it (test_renewal.py)."""
+    made, _ = observed
+    ends, owners = time.time() + days * 86400, [Punctuality(1), Punctuality(1)]  # whoever they are
+    for owner, file, end in zip(owners, ("old.pem", "new.pem"), (ends, ends + 86400 * 365), strict=True):
+        figures.tell(owner, "certificate_end_seconds", lambda _, end=end: end, file=file)  # type: ignore[misc]
+    made.figures.read()
+    text = made.text().decode()
+    expected = {frozenset({("file", "old.pem")})} if loud else set()
+    assert {*fires("CertificateEnds", text, text)} == expected
+
+
+def test_there_are_six_rules_and_all_fire() -> None:
     source = Path(__file__).read_text()
-    assert len(RULES) == 5
+    assert len(RULES) == 6
     assert all(f'"{alert}"' in source for alert in RULES)
 
 
@@ -385,4 +398,4 @@ def test_the_rules_are_prometheus_own(tmp_path: Path) -> None:
         pytest.skip("promtool isn't installed (Debian: prometheus)")
     command = [promtool, "check", "rules", str(HERE / "deploy/prometheus/alerts.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0 and "5 rules found" in done.stdout, done.stderr
+    assert done.returncode == 0 and "6 rules found" in done.stdout, done.stderr

@@ -26,9 +26,9 @@ from typing import Any
 import click
 import psutil
 from nodes import ROOT, fill, placed, shipped, title
-from service import Service
 from storms import LIMIT
 from trustme import CA
+from unit import Service
 
 from wampauth.probe.turns import trust
 from wampauth.testing import WELCOME, RawClient, free_port
@@ -147,7 +147,9 @@ class Trial:
         authority = CA()
         certificate = authority.issue_cert("localhost")
         authority.cert_pem.write_to_path(str(self.authority))
-        certificate.private_key_pem.write_to_path(str(self.directory / "certs" / "server.key"))
+        key = self.directory / "certs" / "server.key"
+        key.touch(0o600)
+        certificate.private_key_pem.write_to_path(str(key))
         certificate.cert_chain_pems[0].write_to_path(str(self.directory / "certs" / "server.pem"))
 
     def processes(self) -> dict[str, psutil.Process]:
@@ -185,11 +187,7 @@ class Trial:
             with suppress(psutil.Error, ValueError, OSError):
                 enough = time.monotonic() - SETTLE
                 here = all(map(self.processes().__contains__, " and ".join(WHAT[self.config]).split(" and ")))
-                return (
-                    here
-                    and all(client.joined(enough) == 0.0 for client in clients)
-                    and logins.served(enough) == 0.0
-                )
+                return here and all(client.joined(enough) == 0.0 for client in clients) and logins.served(enough) == 0.0
             return False
 
         wait_for(is_well)

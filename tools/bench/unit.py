@@ -1,4 +1,4 @@
-"""What does systemd do for a service with Type=notify, Restart=always and WatchdogSec? As much of it as a test needs."""
+"""What does systemd do for a service with Type=notify, Restart=always and WatchdogSec? As much of it as is measured."""
 
 import os
 import signal
