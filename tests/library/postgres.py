@@ -81,13 +81,13 @@ class Server:
 
     def empty(self, url: str) -> None:
         """Make a database as good as new, whoever uses it; sooner done than with another one."""
+        self.disconnect(url)
+        self._do(url.rpartition("/")[2], "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
+
+    def disconnect(self, url: str) -> None:
+        """End the connections of all who use a database."""
         others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
-        self._do(
-            url.rpartition("/")[2],
-            f"{others} AND pid != pg_backend_pid()",
-            "DROP SCHEMA public CASCADE",
-            "CREATE SCHEMA public",
-        )
+        self._do(url.rpartition("/")[2], f"{others} AND pid != pg_backend_pid()")
 
     def _do(self, database: str, *statements: str) -> None:
         import psycopg

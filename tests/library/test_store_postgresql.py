@@ -14,17 +14,19 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
+import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner, Result
 from conftest import Bundle, MakeBundle
 from nacl.signing import SigningKey
+from test_store_later import LATER, earlier, later
 
 from wampauth import cli as operator
 from wampauth.store import StoreError, connect, create, reading, showing, ticket_digest, writing
 from wampauth.store.engine import transaction
 from wampauth.store.reading import Point
 from wampauth.store.schema import VERSION
-from wampauth.testing.wamp import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
+from wampauth.testing.wamp import ABORT, CALL, GOODBYE, WELCOME, Message, RawClient, pubkey
 
 if TYPE_CHECKING:
     from postgres import Server
@@ -388,6 +390,52 @@ def test_a_server_that_does_not_answer_is_not_waited_for(two: Two, postgresql: "
         for process in processes:
             process.resume()
     wait_for(lambda: two.welcome(authid, ticket))
+
+
+def test_a_later_program_upgrades_the_store_of_nodes_that_run(two: Two, postgresql: "Server") -> None:
+    """They go on with the connections that they have. To those that they open anew the store is away, until they are
+    given the later program; here, the store is brought back."""
+    authid, ticket = two.add()
+    assert two.welcome(authid, ticket)
+    with RawClient(two.nodes[0].url) as stays:
+        assert stays.login_ticket(authid, ticket)[0] == WELCOME
+        later(two.url)
+        assert all(two.welcome(authid, ticket) for _ in range(5))
+        postgresql.disconnect(two.url)
+        wait_for(lambda: all(map(unavailable, two.logins(authid, ticket))))
+        assert stays.request(CALL, {}, "com.example.add2", [2, 3])[3:] == [[5]]  # its role has permissions
+        assert manage(two.url, "revoke", authid, "--yes").exit_code == 1
+        wait_for(lambda: all(LATER in node.log for node in two.nodes))
+        earlier(two.url)
+        wait_for(lambda: two.welcome(authid, ticket))
+        assert manage(two.url, "revoke", authid, "--yes").exit_code == 0
+        assert stays.receive()[::2] == [GOODBYE, "com.example.revoked"]
+
+
+def test_one_of_two_dies_and_the_other_goes_on(two: Two) -> None:
+    """Nobody is counted at the one that is gone, and it is waited for once."""
+    authid, ticket = two.add()
+    with RawClient(two.nodes[0].url) as stays, RawClient(two.nodes[1].url) as lost:
+        assert stays.login_ticket(authid, ticket)[0] == lost.login_ticket(authid, ticket)[0] == WELCOME
+        assert len(manage(two.url, "sessions", "--authid", authid, "--json").stdout.splitlines()) == 2
+        controller = psutil.Process(json.loads((two.nodes[1].directory / "node.pid").read_text())["pid"])
+        family = [*controller.children(recursive=True), controller]
+        for process in family:
+            process.kill()
+        psutil.wait_procs(family, PATIENCE)
+        assert stays.request(CALL, {}, "com.example.add2", [2, 3])[3:] == [[5]]
+        with RawClient(two.nodes[0].url) as third:
+            assert third.login_ticket(authid, ticket)[0] == WELCOME
+            first = manage(two.url, "sessions", "--authid", authid, "--json")
+            assert len(first.stdout.splitlines()) == 2
+            assert "1 of 2 node processes didn't answer" in first.stderr
+            second = manage(two.url, "sessions", "--authid", authid, "--json")
+            assert (len(second.stdout.splitlines()), second.stderr, second.exit_code) == (2, "", 0)
+            done = time.time()
+            assert manage(two.url, "kick", authid).exit_code == 0
+            for client in stays, third:
+                assert client.receive()[::2] == [GOODBYE, "com.example.kicked"]
+            assert time.time() - done < PROMISE + SLACK
 
 
 def test_no_password_in_what_the_nodes_wrote(two: Two, postgresql: "Server") -> None:
