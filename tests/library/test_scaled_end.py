@@ -1,0 +1,52 @@
+"""How does a node of six processes end? Without a traceback, whatever happens just then. (The router itself tells in a
+line of each connection between them that it loses.)
+"""
+
+import signal
+import threading
+from contextlib import suppress
+
+import pytest
+from conftest import CHOSEN, MakeBundle
+from test_scaled import wait_for, workers
+
+from wampauth.testing import RawClient
+from wampauth.testing.node import START_TIMEOUT
+
+STORM = 8  # clients that come again and again
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("meanwhile", ["storm", "store", "router", "authentication", "proxy1", "authenticator1"])
+def test_it_ends_in_order(make_bundle: MakeBundle, meanwhile: str) -> None:
+    """In the midst of a storm of logins; while the store is away, too; while one of its processes is frozen, too."""
+    bundle = make_bundle("scaled.yaml", start=False, refusal_delay=0.05)
+    node = bundle.start()
+    wait_for(lambda: len(workers(bundle)) == 6, START_TIMEOUT)
+    over, admitted = threading.Event(), threading.Semaphore(0)
+
+    def come() -> None:
+        while not over.is_set():
+            with suppress(Exception), RawClient(bundle.url) as client:
+                client.login_ticket("client1", CHOSEN)
+                admitted.release()
+
+    threads = [threading.Thread(target=come) for _ in range(STORM)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(5 * STORM):
+            assert admitted.acquire(timeout=START_TIMEOUT)
+        if meanwhile == "store":
+            bundle.store.rename(bundle.store.with_name("gone.db"))
+            wait_for(lambda: "the store is away" in bundle.log)
+        elif meanwhile != "storm":
+            workers(bundle)[meanwhile].send_signal(signal.SIGSTOP)
+        told = len(bundle.log)
+    finally:
+        node.stop()
+        over.set()
+        for thread in threads:
+            thread.join()
+    ended = bundle.log[told:]
+    assert "Traceback" not in ended, ended
