@@ -188,8 +188,6 @@ def _component(authenticator: Authenticator) -> type[Any]:
                 for method, procedure in self._service.procedures.items():
                     await self.register(procedure, f"{authenticator.prefix}authenticate.{method}", options=options)
             except Exception as error:
-                if not self.is_attached():
-                    return  # the realm has gone meanwhile, as when the node ends: `onLeave` has seen to it
                 self.log.error("the authenticator can't start: {error}", error=sentence(error))
                 if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                     self.leave()

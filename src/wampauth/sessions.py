@@ -122,8 +122,6 @@ class RealmSessions(ApplicationSession):
                 await answering.look()  # an operator sees a node that is up
             self._connections.watch(self._realm)
         except Exception as error:
-            if not self.is_attached():
-                return  # the realm has gone meanwhile, as when the node ends: `onLeave` has seen to it
             self.log.error("sessions can't be watched: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()

@@ -449,24 +449,6 @@ def test_what_is_no_refusal_is_told_without_its_text(
     assert "open-sesame" not in "".join(logged)
 
 
-@pytest.mark.parametrize("is_attached", [True, False])
-def test_a_component_that_can_not_register_leaves_a_realm_that_is_there(
-    in_folder: Path, logged: list[str], monkeypatch: pytest.MonkeyPatch, is_attached: bool
-) -> None:
-    """Where the node is told to end meanwhile, there is nothing to leave any more, and nothing to tell."""
-    session = Authenticator(Tickets, prefix="org.acme.").component(ComponentConfig("realm-auth", {}))
-    left: list[str] = []
-    monkeypatch.setattr(session, "leave", lambda: left.append("left"))
-    monkeypatch.setattr(session, "is_attached", lambda: is_attached)
-    joining = Deferred.fromCoroutine(session.onJoin(None))
-    if is_attached:
-        with pytest.raises(TransportLost):
-            result(joining)
-    else:
-        assert result(joining) is None
-    assert sum("can't start" in line for line in logged) == len(left) == is_attached
-
-
 # -- the authenticators' own realm
 
 

@@ -11,9 +11,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from autobahn.wamp.exception import TransportLost
 from autobahn.wamp.types import CloseDetails, ComponentConfig
-from twisted.internet.defer import CancelledError, Deferred, fail
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
@@ -99,7 +98,6 @@ class Watched:
         self.component.call = self._call
         self.component.subscribe, self.component.register = self._granted, self._register
         self.component.leave = lambda: self.calls.append(("leave",))
-        self.component.is_attached = lambda: True
 
     async def _call(self, procedure: str, *args: Any, **options: Any) -> Any:
         self.calls.append((procedure, *args, *options.values()))
@@ -270,15 +268,6 @@ def test_no_component_without_its_store(monkeypatch: pytest.MonkeyPatch) -> None
     assert "OSError (test_watch.py:" in str(watched.start().value)
     assert watched.calls == [("leave",)]
     assert not watched.component._watch.can_tell()
-
-
-def test_a_realm_that_goes_meanwhile_is_no_failure(monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
-    """As where the node is told to end: there is nothing to leave any more, and nothing to tell."""
-    watched = Watched(monkeypatch)
-    watched.component.is_attached = lambda: False
-    watched.component.subscribe = lambda handler, uri: fail(TransportLost("lost"))
-    assert watched.start() is None
-    assert (watched.calls, log) == ([], [])
 
 
 def test_a_store_that_does_not_answer_does_not_keep_the_node_from_ending(monkeypatch: pytest.MonkeyPatch) -> None:
