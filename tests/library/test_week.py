@@ -104,6 +104,13 @@ def test_no_answer_needs_an_excuse(outcome: str, excuse: str) -> None:
     assert judged(outcome, 50.0, 50.1) != []
 
 
+@pytest.mark.parametrize(("took", "waited", "excused"), [(12.0, 8.0, 1), (12.0, 4.0, 0), (1.0, 0.9, 0)])
+def test_a_machine_that_is_too_busy_is_a_reason(took: float, waited: float, excused: int) -> None:
+    verdicts = Verdicts(waits=[(50.0, 50.0 + took / 2, waited)])
+    verdicts.login(Login(*somebody(), 50.0, 50.0 + took, LOST))
+    assert (len(verdicts.excused), len(verdicts.faults)) == (excused, 1 - excused)
+
+
 def test_a_store_that_is_away_is_no_excuse_for_a_lost_connection() -> None:
     assert judged(LOST, 50.0, 50.1, STORE) != []
 

@@ -60,7 +60,7 @@ class Run:
             "seen": dict(sorted(verdicts.counts.items())),
             "wrong admissions": verdicts.counts["wrong admissions"],
             "late endings": verdicts.counts["late endings"],
-            "late endings while who brings them waited for a core": verdicts.excused,
+            "late while who brings it waited for a core": verdicts.excused,
             "outlived by": {name: spread(some) for name, some in verdicts.late.items()},
             "returns": spread(self.churn.returns),
             "starts": self.disturbances.service.starts,
@@ -101,7 +101,7 @@ def text(run: Run, judged: Judged) -> str:
         f"seen: {_counts(told['seen'])}",
         f"wrong admissions: {told['wrong admissions']}",
         f"outlived its credential by more than {PROMISE:g} s: {told['late endings']}",
-        f"later than that, but for no longer than who brings them had to wait for a core: {len(run.verdicts.excused)}",
+        f"later, or without an answer, while who brings it waited for a core: {len(run.verdicts.excused)}",
     ]
     lines += [f"outlived ({name}): {_spread(some)}" for name, some in told["outlived by"].items()]
     lines += [f"service after: {name}: {_spread(some)}" for name, some in told["seconds until service"].items()]

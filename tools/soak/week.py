@@ -45,6 +45,7 @@ TURN = 0.2  # seconds between two looks at who had to wait for a core
 ALL_KINDS = 1 / 12  # of the time: at first, and in the last quarter, processes die, too
 WARM = 1 / 6  # of the time: ten minutes of an hour, after which nothing may grow
 GENTLE_UNTIL = 3 / 4
+Waited = dict[tuple[str, int, bool], float]
 FULL = f"INSERT INTO change SELECT n, 'nobody', NULL FROM generate_series(1, {writing.KEPT}) AS n"
 
 
@@ -75,12 +76,13 @@ class Week:
         tasks = [asyncio.create_task(one) for one in (self._sample(), self._feel(), self._progress())]
         try:
             await self.churn.settle()
-            disturbing = asyncio.create_task(self.disturbances.run(self._is_gentle, until))
+            tasks.append(asyncio.create_task(self.disturbances.run(self._is_gentle, until)))
             await self.churn.run(self.rate, until)
-            await disturbing
+            await tasks[-1]
         finally:
             for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)  # a store that is frozen goes on
             self.operator.close()
         waited = (_pressure() - pressure) / (time.monotonic() - self.began)
         return Run(
@@ -110,22 +112,26 @@ class Week:
         return [*of_processes(processes), *of_folder(self.service.directory)]
 
     async def _feel(self) -> None:
-        """For how long do they wait for a core who bring an end to a client: the router, a proxy, and we ourselves?"""
+        """For how long do they wait for a core who bring an answer or an end to a client?"""
         before, since = self._waited(), time.monotonic()
         while True:
             await asyncio.sleep(TURN)
             now, until = self._waited(), time.monotonic()
-            by = {name: max(0.0, now[name] - before.get(name, now[name])) for name in now}
-            proxies = max((seconds for name, seconds in by.items() if name.startswith("proxy")), default=0.0)
-            ours = max(by.get("we", 0.0), until - since - TURN)
-            self.verdicts.waits.append((since, until, by.get("router", 0.0) + proxies + ours))
+            by = {one: max(0.0, seconds - before.get(one, seconds)) for one, seconds in now.items()}
+            reactors = [most(by, name, True) for name in ("router", "proxy")]
+            threads = [most(by, name, False) for name in ("router", "authenticator")]  # in which the store is asked
+            ours = max(most(by, "we", True), until - since - TURN)
+            self.verdicts.waits.append((since, until, sum(reactors) + max(threads) + ours))
             before, since = now, until
 
-    def _waited(self) -> dict[str, float]:
-        """Seconds for which they have waited so far: the reactors, and the threads in which the store is asked."""
-        processes = getattr(self.service, "family", {}).items()
-        pids = {"we": "self", **{name: str(process.pid) for name, process in processes}}
-        return {name: _run_delay(pid) for name, pid in pids.items()}
+    def _waited(self) -> Waited:
+        """Seconds for which each thread has waited so far: of whom, and whether it is the main one."""
+        processes = {name: process.pid for name, process in getattr(self.service, "family", {}).items()}
+        return {
+            (name, thread, thread == pid): seconds
+            for name, pid in {"we": os.getpid(), **processes}.items()
+            for thread, seconds in run_delays(pid).items()
+        }
 
     async def _progress(self) -> None:
         told = 0
@@ -139,13 +145,19 @@ class Week:
             told = len(self.verdicts.faults)
 
 
-def _run_delay(pid: str) -> float:
-    """Of the threads of a process that could have run, as Linux counts it; 0 where nobody knows."""
-    waited = 0
-    for thread in Path("/proc", pid, "task").glob("*/schedstat"):
+def run_delays(pid: int) -> dict[int, float]:
+    """For how long each thread of a process could have run and had no core, as Linux counts it."""
+    found = {}
+    for file in Path("/proc", str(pid), "task").glob("*/schedstat"):
         with suppress(OSError, ValueError, IndexError):
-            waited += int(thread.read_text().split()[1])
-    return waited / 1e9
+            found[int(file.parent.name)] = int(file.read_text().split()[1]) / 1e9
+    return found
+
+
+def most(waited: Waited, name: str, main: bool) -> float:
+    """The longest of these: of a process whose name begins so, and of its main thread or of the others."""
+    some = (seconds for (of, _, is_main), seconds in waited.items() if of.startswith(name) and is_main == main)
+    return max(some, default=0.0)
 
 
 def _pressure() -> float:
