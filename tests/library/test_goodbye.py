@@ -4,39 +4,62 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from autobahn.exception import Disconnected
 from autobahn.wamp import message
+from autobahn.wamp.exception import TransportLost
 
 from wampauth.worker import goodbye
 
 
 class Wire:
-    """A transport that only keeps what is sent."""
+    """A transport that only keeps what is sent.
+
+    :ivar fault: what it raises instead.
+    """
+
+    fault: Exception | None = None
 
     def __init__(self) -> None:
         self.sent: list[Any] = []
 
     def send(self, told: Any) -> None:
+        if self.fault:
+            raise self.fault
         self.sent.append(told)
 
     def isOpen(self) -> bool:
         return False
 
 
-def test_a_proxy_forgets_whom_the_router_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The proxy maps clients to their sessions at the router, and forgets one when the client leaves or is lost: but
-    not if it doesn't know of that session any more."""
+@pytest.fixture
+def mapped(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A client at a proxy, its session at the router, and the proxy, which maps one to the other."""
     from crossbar.worker.proxy import ProxyBackendSession, ProxyFrontendSession
 
     monkeypatch.setattr(ProxyBackendSession, "onMessage", ProxyBackendSession.onMessage)
     goodbye.pass_on()
-    controller = SimpleNamespace(_backends_by_frontend={})
-    client, backend = ProxyFrontendSession(SimpleNamespace(worker=controller)), ProxyBackendSession()
+    proxy = SimpleNamespace(_backends_by_frontend={})
+    client, backend = ProxyFrontendSession(SimpleNamespace(worker=proxy)), ProxyBackendSession()
     client.transport, backend._transport = Wire(), Wire()
     client._backend_session, backend._frontend, backend._session_id = backend, client, 1
-    controller._backends_by_frontend[client] = backend
-    backend.onMessage(message.Goodbye("com.example.revoked"))
-    assert [told.reason for told in client.transport.sent] == ["com.example.revoked"]
-    assert controller._backends_by_frontend == {}
-    backend.onMessage(message.Result(1, args=[5]))  # of a call that was under way
-    assert len(client.transport.sent) == 1
-    client.onClose(True)  # as when the client hangs up: nothing more is to be done
+    proxy._backends_by_frontend[client] = backend
+    return SimpleNamespace(client=client, backend=backend, proxy=proxy)
+
+
+def test_a_proxy_forgets_whom_the_router_has_ended(mapped: Any) -> None:
+    """It forgets one when the client leaves or is lost: but not if it doesn't know of that session any more."""
+    mapped.backend.onMessage(message.Goodbye("com.example.revoked"))
+    assert [told.reason for told in mapped.client.transport.sent] == ["com.example.revoked"]
+    assert mapped.proxy._backends_by_frontend == {}
+    mapped.backend.onMessage(message.Result(1, args=[5]))  # of a call that was under way
+    assert len(mapped.client.transport.sent) == 1
+    mapped.client.onClose(True)  # as when the client hangs up: nothing more is to be done
+
+
+@pytest.mark.parametrize("fault", [Disconnected("closed"), TransportLost()])
+def test_a_client_that_has_just_hung_up_is_no_fault(mapped: Any, fault: Exception) -> None:
+    mapped.client.transport.fault = fault
+    mapped.backend.onMessage(message.Event(1, 2, args=["news"]))
+    mapped.backend.onMessage(message.Goodbye("com.example.revoked"))
+    assert mapped.proxy._backends_by_frontend == {}
+    assert [type(told) for told in mapped.backend._transport.sent] == [message.Goodbye]  # the router is answered

@@ -5,8 +5,13 @@ client's place, keeps the reason to itself, and sends a GOODBYE of its own witho
 Here the router's GOODBYE is passed on, and the connection is closed when the client has answered, or soon after.
 """
 
+from contextlib import suppress
 from typing import Any
 
+from autobahn.exception import Disconnected
+from autobahn.wamp.exception import TransportLost
+
+HUNG_UP = (Disconnected, TransportLost)  # the client has, a moment ago
 PATIENCE = 0.5  # seconds that a client may take to answer
 
 
@@ -25,7 +30,8 @@ def pass_on() -> None:
                 _end(client, told)
         if self._frontend is None and not isinstance(told, about_the_session):
             return  # it was under way when the session ended, and there is nobody left to hear it
-        receive(self, told)
+        with suppress(*HUNG_UP):
+            receive(self, told)
 
     ProxyBackendSession.onMessage = received
 
@@ -36,7 +42,8 @@ def _end(client: Any, told: Any) -> None:
 
     client._backend_session = None
     client._controller._backends_by_frontend.pop(client, None)  # else it is kept for as long as the proxy runs
-    client._forward(told)
+    with suppress(*HUNG_UP):
+        client._forward(told)
     transport = client.transport
     late: Any = reactor.callLater(PATIENCE, lambda: transport.isOpen() and transport.abort())  # type: ignore[attr-defined]
 
