@@ -77,7 +77,7 @@ async def run(reactor: Any, session: Staying, url: str, seconds: float, expected
 @click.argument("authid", required=False)
 @click.option("--key", type=click.Path(path_type=Path), help="Private key file of 32 raw bytes, instead of MYTICKET.")
 @click.option("--url", default="ws://localhost:8080/ws", show_default=True, help="Where the router listens.")
-@click.option("--realm", help="Realm to join.  [default: realm1 with a ticket; the router's choice with a key]")
+@click.option("--realm", help="Realm to join.  [default: the principal's]")
 @click.option("--seconds", default=3600.0, show_default=True, help="How long to stay.")
 @click.option("--expect", metavar="URI", help="Succeed only if the session ends with this reason.")
 def main(authid: str | None, key: Path | None, url: str, realm: str | None, seconds: float, expect: str | None) -> None:
@@ -90,7 +90,7 @@ def main(authid: str | None, key: Path | None, url: str, realm: str | None, seco
             raise click.ClickException(f"{key} holds no private key of 32 raw bytes: {error}") from None
     elif not authid or not secret:
         raise click.UsageError('Say who you are: MYTICKET="..." python examples/stay.py AUTHID, or --key FILE')
-    session = Staying(ComponentConfig(realm if key else realm or "realm1", authid), secret)
+    session = Staying(ComponentConfig(realm, authid), secret)
     react(run, (session, url, seconds, expect))
 
 

@@ -37,7 +37,9 @@ NO_PUBLIC_KEY = (
     "a public key is 64 hexadecimal digits, an OpenSSH line (ssh-ed25519 ...) or its 32 bytes in base64, "
     "or the name of a file that holds one of these"
 )
-IS_PRIVATE = "this is a private key, which stays with its owner: register the public one (`ssh-keygen -y -f FILE`)"
+IS_PRIVATE = (
+    "this is a private key, which stays with its owner: give the public one (FILE.pub, or `ssh-keygen -y -f FILE`)"
+)
 
 
 def public(text: object) -> str:

@@ -42,6 +42,13 @@ def details(method: str = "ticket", ticket: str = "open-sesame") -> dict[str, An
     return {"authmethod": method, "ticket": ticket, "session": 1, "transport": {"peer": "tcp4:192.0.2.1:1"}}
 
 
+@pytest.fixture(autouse=True)
+def apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The realms that are closed here aren't for other tests in this process."""
+    monkeypatch.setattr("wampauth.guard.OWN_REALMS", set())
+    monkeypatch.setattr(module, "OWN_REALMS", guard.OWN_REALMS)
+
+
 @pytest.fixture
 def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The node directory, in which the audit is written."""
@@ -452,10 +459,8 @@ def test_what_is_no_refusal_is_told_without_its_text(
 # -- the authenticators' own realm
 
 
-def test_the_realm_of_a_component_is_closed_in_both_wirings(in_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_realm_of_a_component_is_closed_in_both_wirings(in_folder: Path) -> None:
     """The function, which the router calls beside the component, knows it from there."""
-    monkeypatch.setattr("wampauth.guard.OWN_REALMS", set())
-    monkeypatch.setattr(module, "OWN_REALMS", guard.OWN_REALMS)
     made = Authenticator(Tickets, prefix="com.example.")
     made.component(ComponentConfig(realm=ALICE.realm, extra={"guard": {"refusal_delay": 0}}))
     for procedure in made.function("ticket")({}, None), made.service().procedures["ticket"]:

@@ -468,9 +468,9 @@ def test_a_file_that_holds_no_public_key(operator: Operator, tmp_path: Path, kin
     content, sentence = {
         "raw private": (
             bytes(SigningKey.generate()),
-            "this is a private key, which stays with its owner: register the public one",
+            "this is a private key, which stays with its owner: give the public one",
         ),
-        "OpenSSH private": (private, "this is a private key, which stays with its owner: register the public one"),
+        "OpenSSH private": (private, "this is a private key, which stays with its owner: give the public one"),
         "P-256": (P256.encode(), "isn't of type ssh-ed25519"),
         "two lines": (f"{ed25519}\n{ed25519}\n".encode(), "there are 2 lines: give the one that is meant"),
         "text": ("größe".encode(), "a public key is 64 hexadecimal digits"),

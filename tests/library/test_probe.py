@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -223,6 +224,19 @@ def test_no_router_is_told_from_a_weak_one() -> None:
     assert done.exit_code == 2
     assert "Connection refused" in done.output
     assert "token=abc" not in done.output
+
+
+def test_a_credential_that_is_none_judges_nobody(tmp_path: Path) -> None:
+    """What a wrong "true" ticket gets says nothing of the router."""
+    key = tmp_path / "other.key"
+    key.write_bytes(bytes(SigningKey.generate()))
+    with fake.running(pubkey(KEY), TICKET) as (_, port):
+        for credential in ("--ticket-env", "WRONG"), ("--key", str(key)):
+            command = ["probe", f"ws://127.0.0.1:{port}/ws", *CREDENTIALS, *credential, "--json"]
+            done = CliRunner().invoke(cli.main, command, env={"WRONG": "wrong-password"})
+            assert (done.exit_code, done.stdout) == (2, "")
+            assert f"the true {credential[0].strip('-').partition('-')[0]} must be right" in done.stderr
+            assert "ABORT" in done.stderr and "wrong-password" not in done.stderr
 
 
 def test_nor_is_one_that_answers_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,9 +56,10 @@ def test_the_last_refusals_in_sentences(site: Site) -> None:
     claiming = f"{bob.authid} from {OURS}, claiming the realm"
     assert said == [
         f"{claiming} realm1, was refused: the ticket is wrong, or there is no such principal",
-        f"{bob.authid} from {OURS} was refused: the ticket was revoked: `wampauth why {bob.authid}` says by whom",
-        f"{claiming} raelm1 instead of realm1, was refused: the ticket was revoked: "
-        f"`wampauth why {bob.authid}` says by whom",
+        f"{bob.authid} from {OURS} was refused: the ticket, or {bob.authid}, was revoked: "
+        f"`wampauth log --authid {bob.authid}` says by whom",
+        f"{claiming} raelm1 instead of realm1, was refused: the ticket, or {bob.authid}, was revoked: "
+        f"`wampauth log --authid {bob.authid}` says by whom",
     ]
     assert told(site, "nobody-at-all") == [NO_REFUSAL]
     everybody = told(site)

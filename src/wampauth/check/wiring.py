@@ -82,10 +82,13 @@ class Wiring:
             yield Finding(f"{place}.authenticator", f"{procedure} is for another method than {name}")
         elif procedure in ours and not any(procedure in one.procedures and one.realm == realm for one in self._ours):
             yield Finding(f"{place}.{OWN}", f"{procedure} is registered in {ours[procedure].realm}, not in {realm}")
-        elif procedure not in ours and self._is_whole():
-            foreign = any(one.known["kind"] == "foreign" and one.realm == realm for one in self._there.components)
+        elif procedure not in ours and self._is_whole() and not self._may_be_foreign(realm):
             text = f"no component registers {procedure}{meant(procedure, ours)}"
-            yield Finding(f"{place}.authenticator", text, "warning" if foreign or not self._ours else "error")
+            yield Finding(f"{place}.authenticator", text, "error" if self._ours else "warning")
+
+    def _may_be_foreign(self, realm: object) -> bool:
+        """Whether a component that we know nothing of is where the procedure is asked for: it may register it."""
+        return any(one.known["kind"] == "foreign" and one.realm == realm for one in self._there.components)
 
     def _is_whole(self) -> bool:
         """Whether each component could be looked at: or we would complain of what is only a consequence."""

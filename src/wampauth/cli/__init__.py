@@ -20,6 +20,7 @@ from wampauth.cli.start import start
 from wampauth.cli.why import why
 from wampauth.init import init
 from wampauth.probe import probe
+from wampauth.settings import SettingsError
 from wampauth.store import StoreError, showing
 
 DEFAULT = ".crossbar/principals.db"
@@ -54,7 +55,7 @@ class Sentences(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except (StoreError, showing.Refused, names.Malformed) as error:
+        except (StoreError, SettingsError, showing.Refused, names.Malformed) as error:
             raise click.ClickException(str(error)) from None
         except BrokenPipeError:
             raise  # click ends in silence then

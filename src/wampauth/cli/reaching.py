@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from wampauth.gathering import WATCHES, Gathering, Item
+from wampauth.settings import SettingsError
 from wampauth.store import Connection, StoreError, open_store, requests
 
 Answer = TypeVar("Answer")
@@ -57,7 +58,11 @@ class Own:
 
     def __init__(self, where: str) -> None:
         """:raises StoreError: if operators can't reach the nodes through it."""
-        self._store = open_store(where)
+        try:
+            self._store = open_store(where)
+        except SettingsError as error:
+            hint = "a node finds modules by its pythonpath, a command by PYTHONPATH=FOLDER before its name"
+            raise SettingsError(f"{error} ({hint})") from None
         if not self._store.can_reach:
             raise StoreError(
                 f"{where} is a store of your own that lacks a method of `wampauth.Reaching`: no node hears"

@@ -24,9 +24,9 @@ LAST = 10  # refusals that are shown
 MEANT = {  # what the reasons in the audit mean, and what to do
     "no such credential": "the {thing} is wrong, or there is no such principal",
     "no such password": "there is no such principal, or it has no password",
-    "expired": "the {thing} has run out: `wampauth show {who}` says when",
-    "revoked": "the {thing} was revoked: `wampauth why {who}` says by whom",
-    "not yet": "the {thing} doesn't count yet: `wampauth show {who}` says from when on",
+    "expired": "the {thing} has run out",
+    "revoked": "the {thing}, or {who}, was revoked: `wampauth log --authid {who}` says by whom",
+    "not yet": "the {thing} doesn't count yet",
     "claims another realm": "the client asks for another realm than the principal's",
     "claims another authid": "the client names another authid than whose {thing} it is",
     "out of tokens": "there were too many failures before",

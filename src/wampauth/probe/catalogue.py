@@ -167,33 +167,33 @@ ROWS = {
     "idle-tcp": About(
         "TCP, and nothing said for 15 s",
         "Connections that say nothing fill a router up.",
-        "running.md",
+        "strangers.md",
     ),
     "idle-headers": About(
         "a header of the opening handshake each second, for 15 s",
         "A slow handshake holds a connection for ever.",
-        "running.md",
+        "strangers.md",
     ),
     "idle-websocket": About(
         "WebSocket, and no HELLO for 15 s",
         "The router has no login grace time of its own.",
-        "running.md",
+        "strangers.md",
     ),
     "idle-challenge": About(
         "a CHALLENGE, and no answer for 15 s",
         "The router has no login grace time of its own.",
-        "running.md",
+        "strangers.md",
     ),
     # frames
     "deep-nesting": About(
         "frames of up to 20,000 opening brackets, an honest handshake beside each",
         "JSON is read by recursion: one frame of a stranger can stop everybody.",
-        "running.md",
+        "strangers.md",
     ),
     "oversized": About(
         "a HELLO of 1 MB",
         "What is read before the login is read for everybody who comes.",
-        "running.md",
+        "strangers.md",
     ),
     "origin": About(
         "the opening handshake with a foreign Origin",

@@ -44,7 +44,9 @@ def _judge(name: str, answer: Answer, claimed: str, field: str) -> Found:
     if nothing had been claimed, is fine."""
     taken = answer.kind == "WELCOME" and answer.details.get(field) == claimed
     sought = answer.kind == "ABORT" and answer.uri in ("wamp.error.no_such_realm", "wamp.error.no_such_role")
-    return Found(name, verdict(taken or (sought and claimed in answer.text), answer), _words(answer))
+    if sought and claimed in answer.text:
+        return Found(name, FALLS, f"the router looked for what was only claimed: {answer}")
+    return Found(name, verdict(taken, answer), _words(answer))
 
 
 def _words(answer: Answer) -> str:

@@ -62,7 +62,7 @@ def _true_ticket(guesses: list[Answer], last: Answer) -> Found:
     if last.kind != "WELCOME":
         return Found("true-ticket", verdict(False, last), str(last))
     rate = pace(guesses)
-    came = f"WELCOME, after {len(guesses)} guesses at {rate:.2g} a second"
+    came = f"WELCOME, after {len(guesses)} guesses at {rate:,.0f} a second"
     return Found("true-ticket", HOLDS if rate < SLOW else FALLS, came)
 
 
@@ -168,7 +168,7 @@ def judge(name: str, answers: list[Answer], connections: int = 1) -> Found:
     if bounded := limit(answers):
         return Found(name, HOLDS, bounded)
     rate = connections * pace(answers)
-    came = f"{len(answers)} guesses at {rate:.2g} a second; to each: {answers[0]}"
+    came = f"{len(answers)} guesses at {rate:,.0f} a second; to each: {answers[0]}"
     if rate < SLOW:
         return Found(name, HOLDS, came)
     return Found(name, CANT_TELL if connections > 1 and rate < SLOWISH else FALLS, came)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 from nacl.signing import SigningKey
@@ -10,6 +11,7 @@ from wampauth.probe import claiming, frames, guessing, joined, malformed, signat
 from wampauth.probe.answers import Answer
 from wampauth.probe.budget import Spent
 from wampauth.probe.catalogue import CREDENTIAL, ROWS
+from wampauth.probe.client import Client
 from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, Row, row
 from wampauth.probe.target import BINDING, Target, Turned, Unreachable
 
@@ -58,9 +60,10 @@ def probe(target: Target, tell: Tell) -> list[Row]:
 
     :param tell: is told of the progress, a line at a time.
     :returns: the rows, in the order of the catalogue.
-    :raises Unreachable: if no WAMP router answers there.
+    :raises Unreachable: if no WAMP router answers there, or a true credential is none: rows would be judged by it.
     """
     greet(target)
+    _log_in(target)
     found: dict[str, Found] = {}
     with ThreadPoolExecutor(1) as beside:
         waiting_rows = beside.submit(_play, WAITING, target)
@@ -101,6 +104,23 @@ def greet(target: Target) -> None:
                     target.binding = BINDING
     except (OSError, Turned) as error:
         raise Unreachable(f"{target.address.shown}: {target.redact(str(error)) or type(error).__name__}") from None
+
+
+def _log_in(target: Target) -> None:
+    """See that the credentials are what they are said to be. What a broken connection leaves open, the rows will tell.
+
+    :raises Unreachable: if one is refused.
+    """
+    tried: list[tuple[str, str, Callable[[Client], Answer]]] = []
+    if (ticket := target.ticket) is not None and "ticket" in target.methods:
+        tried.append(("ticket", f"{target.authid} into {target.realm}", lambda client: client.ticket(ticket)))
+    if target.key is not None and "cryptosign" in target.methods:
+        tried.append(("key", f"{target.key_authid} into {target.key_realm}", target.join_with_key))
+    for what, whom, attempt in tried:
+        with suppress(OSError, Turned, Spent), target.connect(target.source()) as client:
+            if (answer := attempt(client)).kind == "ABORT":
+                came = target.redact(str(answer))
+                raise Unreachable(f"the true {what} must be right, and doesn't let {whom}: {came}")
 
 
 def _first_answer(target: Target, method: str) -> Answer:

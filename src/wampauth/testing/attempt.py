@@ -1,5 +1,6 @@
 """How would one login go, without a router?"""
 
+import logging
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -16,6 +17,7 @@ from wampauth.service import Service
 from wampauth.settings import Settings, split
 
 PREFIX = "com.example."
+TAKES_TIME = ". A check that waits for a thread or a network needs `login(..., clock=reactor)`, in trial's TestCase"
 SESSION = 1  # the session id that a client would get, where the claim doesn't say
 
 
@@ -37,13 +39,15 @@ def login(
     :param clock: the reactor, for checks that wait for something, or a ``twisted.internet.task.Clock`` to advance.
         None: as much time as the guard may take passes at once.
     :param prefix: that of your ``Authenticator``, with which refusals begin.
+    What goes wrong in a check is logged by ``logging``, so that pytest shows it.
+
     :returns: the principal that would join; for WAMP-cryptosign, once it has proven that it holds the key.
     :raises autobahn.wamp.exception.ApplicationError: in the Deferred, as the client would get it.
     :raises SettingsError: for wrong settings.
     """
     given, ours = split(settings)
     guard = Settings.from_config(ours.get("guard", {}))
-    audit: Any = open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit()
+    audit: Any = open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit(clock is not None)
     admissions = Admissions(prefix, bytes(KEY))
     time = Clock() if clock is None else clock
     service = Service(time, checks, given, guard, prefix, admissions, audit)
@@ -56,10 +60,18 @@ def login(
 
 
 class NoAudit:
-    """Takes records, and keeps none."""
+    """Takes records, and keeps none. Of what is our fault, or the check's, it tells the log: the client isn't told."""
+
+    log = logging.getLogger("wampauth")
+
+    def __init__(self, has_time: bool = True) -> None:
+        """:param has_time: nothing can be waited for but what is there at once."""
+        self._hint = "" if has_time else TAKES_TIME
 
     def record(self, outcome: str, **fields: Any) -> None:
-        pass
+        if outcome == "unavailable":
+            hint = self._hint if str(fields.get("reason")).startswith("no answer after") else ""
+            self.log.error("unavailable, reference %s: %s%s", fields.get("reference"), fields.get("reason"), hint)
 
     def summarise(self) -> None:
         pass
