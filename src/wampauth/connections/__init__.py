@@ -127,7 +127,7 @@ class Connections:
             self._reading.done(found)
 
     def failed(self, connection: str) -> None:
-        """An attempt will be refused, through no fault of ours."""
+        """An attempt will be refused, through no fault of ours: its address comes last, where many have to wait."""
         if self._is_watching and (address := self._known.named(connection).address):
             self._failing.refused(address, self._clock.seconds())
 
@@ -213,8 +213,6 @@ class Connections:
     def _came(self, connection: Connection) -> None:
         if self._is_watching and connection.address not in self._fronts and connection.address != UNIX:
             self._reading.came(connection)
-
-    # -- how it is closed
 
     def _hang_up(self, connection: Connection) -> None:
         if connection.is_closing:
