@@ -14,7 +14,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, Bundle, MakeBundle
+from conftest import CHOSEN, HERE, Bundle, MakeBundle
 from test_node import BOOT, READY, empty_bundle, start_node, until, wait_until
 from test_sessions import WATCHER
 from websockets.exceptions import ConnectionClosed
@@ -313,6 +313,17 @@ def test_a_part_of_the_scaled_node(make_bundle: MakeBundle, what: str, how: sign
         assert psutil.wait_procs(found.values(), BOOT)[1] == []
     finally:
         start.kill()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("config", "how"), [("config.json", "SIGSTOP"), ("hardened.yaml", "SIGKILL")])
+def test_clients_come_back_by_themselves(config: str, how: str) -> None:
+    """Under a supervisor that keeps to the unit, all those of examples/reconnect.py; and others can log in again."""
+    options = ("--config", config, "--what", "worker", "--how", how)
+    command = [sys.executable, str(HERE / "tools" / "bench" / "killed.py"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    assert done.returncode == 0, done.stderr
+    assert f"| `{config}`: worker |" in done.stdout
 
 
 def listens_at(process: psutil.Process, port: int) -> bool:
