@@ -4,9 +4,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Any
 
-LINGER = (
-    0.5  # seconds that a client may take to join, once it is admitted, or to hang up, once it is refused or has left
-)
+LINGER = 0.5  # seconds in which a client joins, once it is admitted, or hangs up, once it is refused or has left
 MOST_EXCUSED = 20.0  # seconds of one connection
 
 
