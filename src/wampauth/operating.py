@@ -54,7 +54,9 @@ class Operating:
         if question["do"] == "sessions":
             yield from map(self._described, concerned)
         else:
-            yield from ({"ended": live.session, "realm": self._realm} for live in concerned)
+            yield from (
+                {"ended": live.session, "realm": self._realm, "authid": live.principal.authid} for live in concerned
+            )
 
     def _wanted(self, authid: str | None, realm: str | None) -> list[Live]:
         if realm not in (None, self._realm):

@@ -113,6 +113,10 @@ def test_kicked_one_session(site: Site) -> None:
     assert (said["session"], said["ended"], said["silent"]) == (leaving.session, 1, 0)
     assert ending(leaving) in (KICKED, "lost")
     here(site, alice, staying)
+    assert (
+        f": kick {alice.authid} session {leaving.session} (1 ended)"
+        in site.wampauth("log", "--authid", alice.authid).stdout
+    )
     assert site.wampauth("kick", "--session", str(leaving.session)).stderr == "0 live sessions were ended.\n"
 
 

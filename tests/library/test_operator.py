@@ -18,7 +18,7 @@ from sites import ending
 from test_history import line
 from test_log import Operator
 
-from wampauth import cli
+from wampauth import acts, cli
 from wampauth.store import connect, reserve
 from wampauth.testing.wamp import WELCOME, RawClient
 
@@ -116,6 +116,59 @@ def test_show_has_the_last_login(operator: Operator, tmp_path: Path) -> None:
     shown = json.loads(operator.done("show", "alice", "--json").stdout)
     assert shown["last_login"]["peer"] == "192.0.2.3" and shown["sessions"] is None
     assert "last login: none in the audit" in operator.done("show", "bob").stdout
+
+
+def written(folder: Path) -> None:
+    """An audit: alice's script goes on with the wrong ticket, d1 is let in and doesn't join, as bob does."""
+    alice: dict[str, Any] = {"authid": "alice", "method": "ticket", "peer": "192.0.2.1"}
+    tried = [line(2 * n, "refused", **alice, reason="no such credential") for n in range(7)]
+    late = [line(2 * n + 1, "throttled", **alice, reason="out of tokens") for n in range(6, 40)]
+    (folder / "audit.attempts.jsonl").write_bytes(b"".join(tried + late))
+    bob: dict[str, Any] = {"authid": "bob", "realm": "devices", "session": 1}
+    d1: dict[str, Any] = {"authid": "d1", "realm": "devices", "method": "ticket", "peer": "192.0.2.4"}
+    (folder / "audit.jsonl").write_bytes(
+        line(1, **bob) + line(2, "joined", **bob) + line(5, **d1, session=2) + line(60, **d1, session=3)
+    )
+
+
+def test_refusals_that_are_alike_are_told_together(operator: Operator, tmp_path: Path) -> None:
+    """Those who are throttled don't push out what they are throttled for."""
+    written(tmp_path)
+    first, last = operator.done("why", "alice", "--last").stdout.splitlines()
+    since = "since 2020-01-01T00:00"
+    assert first.endswith(f"alice from 192.0.2.1 was refused 7 times {since}:00.000+00:00: the ticket is wrong")
+    assert last.startswith("2020-01-01T00:01:19.000+00:00  alice from 192.0.2.1 was throttled 34 times")
+    said = [json.loads(one) for one in operator.done("why", "alice", "--last", "--json").stdout.splitlines()]
+    assert [one["times"] for one in said] == [7, 34] and said[0]["since"] == "2020-01-01T00:00:00.000+00:00"
+
+
+def test_who_was_let_in_and_did_not_join(operator: Operator, tmp_path: Path) -> None:
+    """The router has refused it, say for want of a role: nothing says that it got in."""
+    written(tmp_path)
+    shown = operator.done("show", "d1").stdout
+    assert "last login: none in the audit" in shown
+    assert "let in, but didn't join: 2020-01-01T00:01:00.000+00:00 by ticket from 192.0.2.4" in shown
+    assert json.loads(operator.done("show", "d1", "--json").stdout)["let_in"]["session"] == 3
+    logged = operator.done("log", "--authid", "d1", "--outcome", "accepted").stdout.splitlines()
+    assert len(logged) == 2 and all(one.endswith(": let in, but didn't join") for one in logged)
+    assert "didn't join" not in operator.done("log", "--authid", "bob").stdout
+    assert operator.done("show", "bob").stdout.count("2020-01-01T00:00:02") == 1
+    (said,) = operator.done("why", "d1", "--last").stdout.splitlines()
+    assert "let in, but didn't join 2 times since" in said and "Has devices its role?" in said
+
+
+def test_what_changes_nothing_says_so(operator: Operator) -> None:
+    operator.done("set", "alice", "--max-sessions", "2", "--role", "backend")
+    assert "max_sessions: 2" in operator.done("show", "alice").stdout.splitlines()
+    assert "alice was so already." in operator.done("set", "alice", "--role", "backend").stderr
+    operator.done("revoke", "alice", "--yes")
+    again = operator.done("revoke", "alice", "--yes").stderr
+    assert again.startswith("alice is revoked already, since 2") and f" by {acts.operator()}." in again
+    changes = [one.get("change") for one in operator.acts()[-4:]]
+    assert changes == [
+        "max_sessions any -> 2, role frontend -> backend",
+        *("was so already", None, "was so already"),
+    ]
 
 
 def test_show_has_live_sessions(bundle: Bundle) -> None:

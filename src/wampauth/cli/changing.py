@@ -6,6 +6,7 @@ from typing import Any
 import click
 
 from wampauth.cli.acting import acted
+from wampauth.cli.doers import ALREADY
 from wampauth.cli.options import Authid, on_store
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.cli.reaching import ended
@@ -36,14 +37,21 @@ def set_(store: Connection, authid: str, force: bool, as_json: bool, **options: 
         place = {"realm": was["realm"], "role": was["role"], **changed}
         require_place(beside(click.get_current_context().obj), place["realm"], place["role"], force)
     writing.change(store, authid, changed)
-    acted("set", authid, change=_described(changed))
+    new = {name: value for name, value in changed.items() if value != was[name]}
+    acted("set", was["authid"], change=_described(was, new, force) if new else ALREADY)
     told = ended(store, was)
     if as_json:
         click.echo(json.dumps({**showing.show(store, authid), **told.numbers()}))
     else:
-        click.echo(f"{authid} is changed. {told}", err=True)
+        click.echo(f"{authid} {'is changed' if new else ALREADY}. {told}", err=True)
 
 
-def _described(changed: dict[str, Any]) -> str:
-    """What has changed, for the audit; what an extra holds is none of its business."""
-    return ", ".join(name if name == "extra" else f"{name} {value}" for name, value in changed.items())
+def _described(was: dict[str, Any], new: dict[str, Any], force: bool) -> str:
+    """What has changed, for the audit: from what to what. What an extra holds is none of its business."""
+    told = [name if name == "extra" else f"{name} {_told(was[name])} -> {_told(new[name])}" for name in new]
+    return ", ".join([*told, *(["--force"] if force else [])])
+
+
+def _told(value: str | int | None) -> str:
+    """A realm, a role, or a number of sessions; None: any number."""
+    return "any" if value is None else str(value)

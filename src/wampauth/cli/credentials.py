@@ -13,7 +13,8 @@ from typing import Any
 import click
 
 from wampauth import certificates, keys, names, scram
-from wampauth.cli.acting import acted
+from wampauth.cli.acting import acted, audits_of_store
+from wampauth.cli.doers import ALREADY, FOLLOWS, Acts
 from wampauth.cli.options import SPAN, Authid, on_store, seconds, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
 from wampauth.cli.saying import say, with_json
@@ -145,7 +146,7 @@ def rotate(
         if kind != successor["kind"]:
             raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
     identifier = writing.rotate(store, authid, credential, {**given, **successor}, seconds(overlap))
-    change = _described({"follows": credential, "which ends in": overlap, **given})
+    change = _described({FOLLOWS: old["id"], "which ends in": overlap, **given})
     acted("rotate", authid, credential=identifier, change=change)
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
     numbers: dict[str, Any] = {}
@@ -166,14 +167,17 @@ def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as
     if credential is None and not yes:
         click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
     who = showing.show(store, authid)
-    identifier = showing.credential(store, authid, credential)["id"] if credential is not None else None
+    meant = showing.credential(store, authid, credential) if credential is not None else who
+    identifier = meant["id"] if credential is not None else None
+    since, by = meant["revoked"], Acts(audits_of_store(), who["authid"]).by_revoker(identifier)
     writing.revoke(store, authid, identifier)
-    acted("revoke", authid, credential=identifier)
+    acted("revoke", who["authid"], credential=identifier, change=ALREADY if since else None)
     told = ended(store, who, identifier)
     if as_json:
-        click.echo(json.dumps({"authid": authid, "credential": identifier, **told.numbers()}))
+        click.echo(json.dumps({"authid": authid, "credential": identifier, "already": since, **told.numbers()}))
     else:
-        click.echo(f"{credential or authid} is revoked. {told}", err=True)
+        already = f" already, since {since}{by}" if since else ""
+        click.echo(f"{credential or authid} is revoked{already}. {told}", err=True)
 
 
 def of_certificate(store: Connection, file: Path, given: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import click
 from wampauth import names
 from wampauth.audit import COUNTED, PROVEN
 from wampauth.cli.acting import audits_to_read, with_audit
+from wampauth.cli.joins import JOINED, UNJOINED, marked, watched_realms
 from wampauth.cli.options import SPAN, Authid, seconds
 from wampauth.cli.telling import claims, in_one_line
 from wampauth.cli.whose import about
@@ -55,7 +56,7 @@ def log(authid: str | None, since: float | None, outcomes: tuple[str, ...], foll
     """Show the audit: who tried to join, what became of it, and what operators did. Rotated files are read, too."""
     history = History(audits_to_read("log", is_awaited=follow), since or 0.0)
     is_wanted = _wanted(authid, outcomes)
-    wanted = filter(is_wanted, history)
+    wanted = filter(is_wanted, marked(history, watched_realms(), time.time()))
     try:
         _print(deque(wanted, BEFORE) if follow and since is None else wanted, as_json)
         if history.broken:
@@ -78,6 +79,8 @@ def sentence(record: Record) -> str:
 def _acted(record: Record) -> Iterator[str]:
     yield f"{record.get('operator')}: {record.get('act')}"
     yield from (str(record[name]) for name in ("authid", "credential") if name in record)
+    if "session" in record:
+        yield f"session {record['session']}"
     if "realm" in record:
         yield f"in {record['realm']}"
     if "change" in record:
@@ -95,6 +98,8 @@ def _tried(record: Record) -> Iterator[str]:
     yield from (f"{word} {record[name]}" for name, word in words.items() if name in record)
     if "reason" in record:
         yield f": {record['reason']}"
+    if record.get(JOINED) is False:
+        yield f": {UNJOINED}"
 
 
 def _wanted(authid: str | None, outcomes: tuple[str, ...]) -> Callable[[Record], bool]:

@@ -1,18 +1,21 @@
 """Is a principal in now, and when was it last? Asked of the nodes, and of their audit."""
 
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import click
 
 from wampauth.cli.acting import audits_of_store
+from wampauth.cli.joins import JOINED, UNJOINED, is_unjoined, watched_realms
 from wampauth.cli.reaching import Answers, ask
 from wampauth.cli.sessions import COLUMNS, told
 from wampauth.cli.tables import show_records
 from wampauth.history import History, Record
 from wampauth.store import Connection, StoreError
 
-LOGINS = ("accepted", "joined")
+LOGINS = ("accepted", JOINED)
 COLUMNS_OF_ONE = tuple(name for name in COLUMNS if name not in ("authid", "role"))
 
 
@@ -22,25 +25,24 @@ class Presence:
 
     :ivar sessions: its live sessions; None: nobody could say.
     :ivar last_login: the last record in the audit; None: there is none.
+    :ivar let_in: a later one, after which it didn't join.
     :ivar warnings: what is missing, and why.
     """
 
     sessions: list[dict[str, Any]] | None
     last_login: Record | None
+    let_in: Record | None
     warnings: list[str]
 
     def fields(self) -> dict[str, Any]:
         """For programs."""
-        return {"sessions": self.sessions, "last_login": self.last_login}
+        return {"sessions": self.sessions, "last_login": self.last_login, "let_in": self.let_in}
 
     def tell(self) -> None:
         """For people."""
-        if self.last_login:
-            words = {"method": "by", "peer": "from"}
-            how = [f"{word} {self.last_login[name]}" for name, word in words.items() if name in self.last_login]
-            click.echo(" ".join(["last login:", self.last_login["time"], *how]))
-        else:
-            click.echo("last login: none in the audit")
+        click.echo(f"last login: {_told(self.last_login) if self.last_login else 'none in the audit'}")
+        if self.let_in:
+            click.echo(f"{UNJOINED}: {_told(self.let_in)} (`wampauth why {self.let_in['authid']}` tells why)")
         number = "unknown" if self.sessions is None else len(self.sessions) or "none"
         click.echo(" ".join(["live sessions:", f"{number}.", *self.warnings]))
         if self.sessions:
@@ -59,16 +61,33 @@ def presence_of(store: Connection, authid: str) -> Presence:
     found = [item for item in answers.telling("session") if not item["ended"]]
     known = told(store, found) if answers.asked > answers.silent else None
     try:
-        last = _last_login(authid)
+        last, let_in = _last_logins(authid)
     except OSError as error:
-        last = None
+        last = let_in = None
         warnings.append(f"The audit can't be read: {error.filename}: {error.strerror}")
-    return Presence(known, last, warnings)
+    return Presence(known, last, let_in, warnings)
 
 
-def _last_login(authid: str) -> Record | None:
-    history = History(audits_of_store())
-    try:
-        return history.newest(lambda record: record["outcome"] in LOGINS and record.get("authid") == authid, authid)
-    finally:
-        history.close()
+def _told(record: Record) -> str:
+    words = {"method": "by", "peer": "from"}
+    return " ".join([record["time"], *(f"{word} {record[name]}" for name, word in words.items() if name in record)])
+
+
+def _last_logins(authid: str) -> tuple[Record | None, Record | None]:
+    """The last time that it got in, as far as that is known, and the last after that when it didn't join."""
+
+    last = _newest(LOGINS, "authid", authid)
+    if last is None or last["outcome"] == JOINED:
+        return last, None
+    joined = _newest((JOINED,), "authid", authid)
+    anybody = joined or _newest((JOINED,), "realm", str(last.get("realm")))
+    known = watched_realms() | ({str(anybody.get("realm"))} if anybody else set())
+    if is_unjoined(last, [joined] if joined else [], known, time.time()):
+        return joined, last
+    return last, None
+
+
+def _newest(outcomes: tuple[str, ...], name: str, value: str) -> Record | None:
+    """The last record of these outcomes in which a field has this value."""
+    with closing(History(audits_of_store())) as history:
+        return history.newest(lambda one: one["outcome"] in outcomes and one.get(name) == value, value)

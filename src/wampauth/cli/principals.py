@@ -78,7 +78,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
     for name in "authid", "realm", "role", "extra", "max_sessions", "state", "revoked":
         if principal[name] is not None:
             value = principal[name]
-            click.echo(f"{name + ':':10}{json.dumps(value) if name == 'extra' else value}")
+            click.echo(f"{name + ':':9} {json.dumps(value) if name == 'extra' else value}")
     presence.tell()
     for credential in principal["credentials"]:
         credential["public key"] = credential["verifier"] if credential["kind"] == "key" else None

@@ -42,8 +42,9 @@ def kick(store: Connection | Own, authid: str | None, session: int | None, as_js
         raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
     meant = _stored(store, authid)
     answers = ask(store, {"do": "kick", "authid": meant, "session": session})
-    number = len(answers.telling("ended"))
-    acted("kick", authid, session=session, change=f"{number} ended")
+    found = answers.telling("ended")
+    number, whose = len(found), authid or next((one["authid"] for one in found if "authid" in one), None)
+    acted("kick", whose, session=session, change=f"{number} ended")
     if as_json:
         nodes = {"nodes": answers.asked, "silent": answers.silent}
         click.echo(json.dumps({"authid": authid, "session": session, "ended": number, **nodes}))

@@ -2,38 +2,27 @@
 
 import json
 import sys
-from collections import deque
-from contextlib import closing
-from typing import Any
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 
 import click
 
 from wampauth import keys, names
-from wampauth.audit import COUNTED
 from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
 from wampauth.cli.credentials import chosen_secret
+from wampauth.cli.joins import marked, watched_realms
+from wampauth.cli.lately import Lately
 from wampauth.cli.options import Authid, on_store
-from wampauth.cli.reasons import Attempt, Reason, reasons
-from wampauth.cli.telling import claims, in_one_line
+from wampauth.cli.reasons import owner, reasons
+from wampauth.cli.refused import Causes, alike, is_turned_away
+from wampauth.cli.trying import GOOD, MISSED, Attempt, Reason
 from wampauth.cli.whose import about
-from wampauth.history import History, Record, moment
+from wampauth.history import History
 from wampauth.nodeconfig import beside
-from wampauth.store import Connection, moments
+from wampauth.store import Connection, StoreError, connect, showing
 
-LAST = 10  # refusals that are shown
-MEANT = {  # what the reasons in the audit mean, and what to do
-    "no such credential": "the {thing} is wrong, or there is no such principal",
-    "no such password": "there is no such principal, or it has no password",
-    "expired": "the {thing} has run out",
-    "revoked": "the {thing}, or {who}, was revoked: `wampauth log --authid {who}` says by whom",
-    "not yet": "the {thing} doesn't count yet",
-    "claims another realm": "the client asks for another realm than the principal's",
-    "claims another authid": "the client names another authid than whose {thing} it is",
-    "out of tokens": "there were too many failures before",
-    "no TLS": "the connection was without TLS, and the node asks for it",
-    "no channel binding": "the client didn't bind its signature to the connection, and the node asks for it",
-}
-THINGS = {"ticket": "ticket", "cryptosign": "key"}
+LAST = 10  # refusals that are shown, those that are alike as one
 
 
 @click.command()
@@ -50,65 +39,108 @@ def why(authid: str | None, last: bool, as_json: bool, **shown: str | None) -> N
         if any(shown.values()):
             raise click.UsageError("--last tells what was; leave out --ticket-env, --key and --realm")
         _tell_last(authid, as_json)
-    elif authid is None:
-        raise click.UsageError("who can't get in? Give an AUTHID, or --last")
+    elif authid is None and not (shown["ticket_env"] or shown["pubkey"]):
+        raise click.UsageError("who can't get in? Give an AUTHID, or --last; --key or --ticket-env finds whose it is")
     else:
         _tell(authid=authid, as_json=as_json, **shown)
 
 
 @on_store()
 def _tell(
-    store: Connection, authid: str, as_json: bool, ticket_env: str | None, pubkey: str | None, realm: str | None
+    store: Connection, authid: str | None, as_json: bool, ticket_env: str | None, pubkey: str | None, realm: str | None
 ) -> None:
     if ticket_env and pubkey:
         raise click.UsageError("a login shows a ticket or a key: give one of --ticket-env and --key")
     ticket = names.ticket(chosen_secret(from_stdin=False, from_env=ticket_env)) if ticket_env else None
-    attempt = Attempt(names.authid(authid), ticket, keys.read_public(pubkey) if pubkey else None, realm)
-    found = list(reasons(store, attempt, beside(click.get_current_context().obj), audits_of_store()))
-    gets_in = not any(reason.is_certain for reason in found)
-    if as_json:
-        click.echo(json.dumps({"authid": authid, "gets_in": gets_in, "reasons": [_record(one) for one in found]}))
+    key = keys.read_public(pubkey) if pubkey else None
+    who = names.authid(authid) if authid is not None else owner(store, ticket, key)
+    attempt = Attempt(who, ticket, key, realm)
+    lately = Lately(store, attempt, audits_of_store())
+    if who is None:
+        found = [Reason("unknown", _unknown(attempt))]
     else:
-        for reason in sorted(found, key=lambda reason: not reason.is_certain):
-            click.echo(reason.text if reason.is_certain else f"Mind: {reason.text}")
-        if gets_in:
-            click.echo(f"Nothing keeps {authid} out.")
-    sys.exit(not gets_in)
+        found = list(reasons(store, attempt, beside(click.get_current_context().obj), audits_of_store(), lately))
+    if one := lately.of_connection:
+        found.insert(0, Reason(MISSED[one.reason], lately.sentence(one)))
+    if as_json:
+        _tell_programs(attempt, found, lately)
+    else:
+        _tell_people(attempt, found, lately, whose=authid is None)
+    sys.exit(not _gets_in(found))
 
 
-def _record(reason: Reason) -> dict[str, Any]:
-    return {"reason": reason.name, "text": reason.text, "certain": reason.is_certain}
+def _gets_in(found: list[Reason]) -> bool:
+    return not any(reason.is_certain for reason in found)
+
+
+def _tell_programs(attempt: Attempt, found: list[Reason], lately: Lately) -> None:
+    told = [{"reason": one.name, "text": one.text, "certain": one.is_certain} for one in found]
+    shown = {"tried": attempt.method, "credential": lately.credential}
+    refused = [one.record for one in lately.shown]
+    click.echo(
+        json.dumps({"authid": attempt.authid, "gets_in": _gets_in(found), **shown, "reasons": told, "refused": refused})
+    )
+
+
+def _tell_people(attempt: Attempt, found: list[Reason], lately: Lately, whose: bool) -> None:
+    if whose and attempt.authid is not None:
+        click.echo(f"The {'key' if attempt.pubkey else 'ticket'} is {attempt.authid}'s.")
+    certain = [reason for reason in found if reason.is_certain]
+    for reason in certain:
+        click.echo(reason.text)
+    before = [] if certain else lately.shown
+    for one in before:
+        click.echo(lately.sentence(one))
+    for reason in found:
+        if reason.name == GOOD:
+            if certain:
+                click.echo(reason.text)
+        elif not reason.is_certain and reason.name not in {one.name for one in certain}:
+            click.echo(f"Mind: {reason.text}")
+    if not certain:
+        click.echo(_conclusion(attempt, bool(before)))
+
+
+def _conclusion(attempt: Attempt, was_refused: bool) -> str:
+    """What was found to be right; and what wasn't tried."""
+    who = attempt.authid
+    if attempt.method is None:
+        try_it = f"`wampauth why {who} --ticket-env NAME` or `--key PUBKEY` tries one"
+        return f"Nothing keeps {who} out now but, perhaps, its ticket or key. None was tried: {try_it}."
+    shown = "key" if attempt.pubkey else "ticket"
+    if was_refused:
+        return (
+            f"Nothing keeps {who} out now, with this {shown}. Does the client show the same, over the same connection?"
+        )
+    return f"Nothing keeps {who} out."
+
+
+def _unknown(attempt: Attempt) -> str:
+    if attempt.pubkey is not None:
+        return "Nobody has this key: `wampauth key AUTHID PUBKEY` registers it."
+    return "Nobody has this ticket, unless a person chose it: then say whose, `wampauth why AUTHID --ticket-env NAME`."
 
 
 def _tell_last(authid: str | None, as_json: bool) -> None:
-    with closing(History(audits_to_read("why --last"))) as history:
+    audits = audits_to_read("why --last")
+    with closing(History(audits)) as history:
         is_about = about(authid) if authid else lambda _: True
-        found = deque((one for one in history if one["outcome"] in COUNTED and is_about(one)), LAST)
-    for record in found:
-        click.echo(json.dumps(record) if as_json else told(record))
+        wanted = filter(is_about, marked(history, watched_realms(), time.time()))
+        found = alike(filter(is_turned_away, wanted), LAST)
+    with _store_at_hand() as store:
+        causes = Causes(store, audits)
+        for one in found:
+            click.echo(json.dumps(one.record) if as_json else causes.line(one))
     if not found and not as_json:
         more = f" of {authid} is in the audit: `wampauth why {authid}` tries a login" if authid else " is in the audit"
         click.echo(f"No refusal{more}.")
 
 
-def told(record: Record) -> str:
-    """A refusal as a sentence, in one line that a terminal can show."""
-    when = moments.iso(moment(record))
-    peer = f" from {record['peer']}" if "peer" in record else ""
-    if "count" in record:
-        return in_one_line(f"{when}  {record['count']} more attempts{peer} were {record['outcome']}")
-    who = str(record.get("authid", record.get("claimed", "somebody")))
-    claimed = claims(record)
-    return in_one_line(
-        f"{when}  {who}{peer}{f', claiming {claimed},' if claimed else ''} was {record['outcome']}: "
-        f"{_meaning(record, who)}"
-    )
-
-
-def _meaning(record: Record, who: str) -> str:
-    """What the reason means, and what to do."""
-    reason = str(record.get("reason", "no reason is known"))
-    if reason not in MEANT:
-        return reason
-    thing = THINGS.get(str(record.get("method")), "proof")
-    return MEANT[reason].format(thing=thing, who=who)
+@contextmanager
+def _store_at_hand() -> Iterator[Connection | None]:
+    """The store, if there is one that can be read as it is: the audit alone tells a lot."""
+    with ExitStack() as stack:
+        store = None
+        with suppress(StoreError, showing.Refused):
+            store = stack.enter_context(closing(connect(click.get_current_context().find_root().obj, upgrading=False)))
+        yield store

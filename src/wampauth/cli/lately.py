@@ -1,0 +1,87 @@
+"""How was somebody turned away in the last day? What ``why`` knows from the audit before it tries anything."""
+
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+from wampauth.cli.joins import marked, watched_realms
+from wampauth.cli.refused import BINDING, TLS, Alike, Causes, alike, is_turned_away
+from wampauth.cli.telling import in_one_line
+from wampauth.cli.trying import Attempt
+from wampauth.cli.whose import about
+from wampauth.history import History, Record, moment
+from wampauth.store import Connection
+
+DAY = 86_400.0  # seconds
+APART = 50  # kinds of refusals that are looked at
+SHOWN = 3  # of them
+LOGINS = ("accepted", "joined")
+PASSED = (*LOGINS, "challenged")  # the last: with a key, on a connection as the node wants it
+
+
+class Lately:
+    """Of one principal, or one key.
+
+    :ivar credential: the id of the one that is shown now, once it is known.
+    """
+
+    def __init__(self, store: Connection, attempt: Attempt, audits: list[Path]) -> None:
+        self._attempt = attempt
+        self.credential: str | None = None
+        self._causes = Causes(store, audits)
+        self._login: Record | None = None  # the last
+        self._passed: Record | None = None  # the last whose connection was as the node wants it
+        self._found: list[Alike] = []
+        with suppress(OSError), closing(History(audits, time.time() - DAY)) as history:
+            self._found = alike(self._turned_away(marked(history, watched_realms(), time.time())), APART)
+
+    def _turned_away(self, records: Iterable[Record]) -> Iterator[Record]:
+        who = self._attempt.who
+        is_about = about(who) if who is not None else lambda _: False
+        for one in filter(is_about, records):
+            if is_turned_away(one):
+                yield one
+                continue
+            self._login = one if one["outcome"] in LOGINS else self._login
+            self._passed = one if one["outcome"] in PASSED else self._passed
+
+    @property
+    def failures(self) -> list[Alike]:
+        """What may have had it throttled."""
+        return [one for one in self._found if one.last["outcome"] == "refused"]
+
+    @property
+    def of_connection(self) -> Alike | None:
+        """The last refusal, if it was for what the node asks of a connection, and no connection was better since."""
+        some = self.shown
+        if not some or some[-1].reason not in (TLS, BINDING) or _is_before(some[-1], self._passed):
+            return None
+        return some[-1]
+
+    @property
+    def shown(self) -> list[Alike]:
+        """The last ones that may have to do with the attempt."""
+        some = [one for one in self._found if one.last["outcome"] != "throttled" and self._may_be(one.last)]
+        return some[-SHOWN:]
+
+    def told(self, one: Alike) -> str:
+        """Refusals in a clause."""
+        often = f"{one.times} times since {one.since}" if one.times > 1 else f"once, at {one.since}"
+        return f"{often}: {self._causes.cause(one.last)}"
+
+    def sentence(self, one: Alike) -> str:
+        """Refusals in a sentence, with when the last was."""
+        since = f" It got in since, at {self._login['time']}." if self._login and _is_before(one, self._login) else ""
+        return in_one_line(f"{self._causes.sentence(one, dated=True)}.{since}")
+
+    def _may_be(self, record: Record) -> bool:
+        """Whether a refusal may be of what is shown now."""
+        if self._attempt.method is None:
+            return True
+        is_its = record.get("credential") in (None, self.credential)
+        return record.get("method") in (None, self._attempt.method) and is_its
+
+
+def _is_before(one: Alike, other: Record | None) -> bool:
+    return other is not None and moment(one.last) < moment(other)
