@@ -144,7 +144,7 @@ def test_an_end_in_time(moment: float) -> None:
 def test_a_late_end_is_found() -> None:
     verdicts = ended(101.0 + PROMISE + 0.1)
     assert verdicts.counts["late endings"] == len(verdicts.faults) == 1
-    assert verdicts.faults == ["102.1 s: alice outlived its credential by 1.10 s"]
+    assert verdicts.faults == ["102.1 s: alice outlived its credential by 1.10 s: com.example.revoked"]
 
 
 def test_who_brings_an_end_may_have_had_to_wait_for_a_core() -> None:

@@ -176,7 +176,9 @@ class Verdicts:
                 return
             self.counts["late endings"] += 1
             when = "" if kind == "ordinary" else f" after {STORE} or {NODE} was back"
-            self.fault(ending.moment, f"{ending.who.authid} outlived its credential by {late:.2f} s{when}")
+            self.fault(
+                ending.moment, f"{ending.who.authid} outlived its credential by {late:.2f} s{when}: {ending.reason}"
+            )
 
     def overdue(self, who: Principal, credential: Credential, role: str, joined: float, now: float) -> bool:
         """Whether a session that is still there should have ended long ago, although all is in order."""
