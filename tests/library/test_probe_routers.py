@@ -93,6 +93,7 @@ MORE = {  # beside the table: a weak one that Crossbar.io has no counterpart to,
     "idle-challenge": Where(FAKE, "grace"),
     "after-goodbye": Where(FAKE, "after-goodbye"),
     "guesses-connection": Where(FAKE, "guesses"),
+    "malformed-joins": at("nobody"),  # another way to be weak in it
 }
 APART = {  # what is weak in one way isn't in the next
     "guesses-connection": at("perconnection"),
@@ -204,7 +205,7 @@ def test_and_holds_where_it_is_strong(verdicts: Verdicts, row: str) -> None:
 
 
 @pytest.mark.parametrize("row", MORE)
-def test_it_falls_on_a_fake_router_that_is_weak_in_just_that(verdicts: Verdicts, row: str) -> None:
+def test_it_falls_on_another_router_that_is_weak_in_just_that(verdicts: Verdicts, row: str) -> None:
     found = verdicts[row, MORE[row]]
     assert found.verdict == FALLS, found.came
 

@@ -149,6 +149,8 @@ def rotate(
     change = _described({FOLLOWS: old["id"], "which ends in": overlap, **given})
     acted("rotate", authid, credential=identifier, change=change)
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
+    if old["expires"] and not {**given, **successor}.get("expires"):
+        sentence += " It has no end itself: --expires gives it one."
     numbers: dict[str, Any] = {}
     if not seconds(overlap):
         told = ended(store, showing.show(store, authid), old["id"])

@@ -8,6 +8,7 @@ from wampauth.probe.client import ROLES, hello
 
 LONG = 10_000  # characters
 NOWHERE = "probe-nowhere"
+NOBODY = "probe-nobody"
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def _authids(realm: str) -> list[Case]:
         case("a format", "{0.__class__}"),
         case("a path", "../../etc/passwd"),
         case("with a lone surrogate", "probe\ud800"),
-        case("nobody's", "probe-nobody"),
+        case("nobody's", NOBODY),
     ]
 
 
@@ -109,7 +110,8 @@ def _tickets(realm: str, authid: str) -> list[Case]:
     def case(name: str, ticket: Any, group: str = "router") -> Case:
         return Case(f"ticket: {name}", (hello(realm, "ticket", authid), [AUTHENTICATE, ticket, {}]), group)
 
-    said = hello(realm, "ticket", authid)
+    said, nobodys = hello(realm, "ticket", authid), hello(realm, "ticket", NOBODY)
+    unnamed = [HELLO, realm, {"roles": ROLES, "authmethods": ["ticket"]}]
     return [
         case("a number", 1),
         case("null", None),
@@ -117,6 +119,10 @@ def _tickets(realm: str, authid: str) -> list[Case]:
         case("a list", ["probe"]),
         case("an object", {}),
         case("empty", "", "ticket"),
+        Case("ticket: empty, and nobody's authid", (nobodys, [AUTHENTICATE, "", {}]), "ticket"),
+        Case("ticket: null, and nobody's authid", (nobodys, [AUTHENTICATE, None, {}])),
+        Case("ticket: empty, and an empty authid", (hello(realm, "ticket", ""), [AUTHENTICATE, "", {}]), "ticket"),
+        Case("ticket: empty, and no authid", (unnamed, [AUTHENTICATE, "", {}]), "ticket"),
         case("too long", "x" * LONG, "ticket"),
         case("with NUL", "probe\0", "ticket"),
         case("NUL first", "\0c2VjcmV0"),

@@ -85,7 +85,7 @@ ROWS = {
     # malformed
     "malformed-joins": About(
         "malformed HELLOs, AUTHENTICATEs and frames: does one join?",
-        "An empty ticket or a missing authid must not be anybody's.",
+        "An empty ticket or a missing authid must not be anybody's, nor let in whom nobody knows.",
         "checks.md",
     ),
     "malformed-hangs": About(

@@ -86,6 +86,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import what is needed seldom."""
+    if name in CONTRACTS:
+        importlib.import_module("pytest").register_assert_rewrite(LATER[name])  # so that it shows what it has compared
     if name in LATER:
         return getattr(importlib.import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

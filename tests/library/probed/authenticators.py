@@ -178,6 +178,15 @@ class Empty(Strong):
         return super().ticket(realm, authid, details)
 
 
+class Nobody(Strong):
+    """Has an empty ticket for whoever isn't known: ``TICKETS.get(authid, "")``."""
+
+    def ticket(self, realm: Any, authid: Any, details: Any) -> dict[str, Any]:
+        if authid not in TICKETS and details["ticket"] == "":
+            return {"realm": REALM, "authid": authid, "role": ROLE, "extra": {}}
+        return super().ticket(realm, authid, details)
+
+
 class Hangs(Strong):
     """Never answers to a key that isn't even text."""
 
@@ -230,7 +239,7 @@ KINDS = {
     for kind in (Strong, Unlimited, PerConnection, PerPair, PerAuthid, Forwarded, Slows, TellsAnswer, TellsTime)
 } | {
     kind.__name__.lower(): kind
-    for kind in (Raises, Echoes, Empty, Hangs, AnyRealm, AnyAuthid, AnyRole, AnyKey, Binding)
+    for kind in (Raises, Echoes, Empty, Nobody, Hangs, AnyRealm, AnyAuthid, AnyRole, AnyKey, Binding)
 }
 MADE = {name: kind() for name, kind in KINDS.items()}
 
