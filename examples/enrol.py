@@ -95,7 +95,7 @@ async def run(reactor: Any, url: str, realm: str, authid: str, key: SigningKey, 
         if reason == f"{prefix}no_such_user" and token:
             reason = await attempt(reactor, url, realm, authid, key, token, prefix)
     except TimeoutError:
-        print("No session with the router: it doesn't answer.", file=sys.stderr)
+        print("No session with the router: no answer, or a certificate that isn't trusted.", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
         print(f"No session with the router: {error}", file=sys.stderr)

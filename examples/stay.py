@@ -66,7 +66,7 @@ async def run(reactor: Any, session: Staying, url: str, seconds: float, expected
             if staying.active():
                 staying.cancel()
     except TimeoutError:
-        print("No session with the router: it doesn't answer.", file=sys.stderr)
+        print("No session with the router: no answer, or a certificate that isn't trusted.", file=sys.stderr)
     except Exception as error:
         print(f"No session with the router: {error}", file=sys.stderr)
     done = session.reason == (expected or CloseDetails.REASON_DEFAULT)

@@ -94,6 +94,7 @@ MORE = {  # beside the table: a weak one that Crossbar.io has no counterpart to,
     "after-goodbye": Where(FAKE, "after-goodbye"),
     "guesses-connection": Where(FAKE, "guesses"),
     "malformed-joins": at("nobody"),  # another way to be weak in it
+    "claimed-authid": at("keysauthid"),  # as well
 }
 APART = {  # what is weak in one way isn't in the next
     "guesses-connection": at("perconnection"),

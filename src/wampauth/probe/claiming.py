@@ -11,32 +11,37 @@ from wampauth.probe.timing import made_up
 NOWHERE = "probe-elsewhere"
 GOD = "trusted"
 NAMES = ("claimed-realm", "claimed-authid", "claimed-role")
+WORST_FIRST = (FALLS, CANT_TELL, HOLDS)
 
 
 def run(target: Target) -> Iterator[Found]:
-    """The rows ``claimed-realm``, ``claimed-authid`` and ``claimed-role``."""
-    with target.joined() as (_, honest):
-        pass
+    """The rows ``claimed-realm``, ``claimed-authid`` and ``claimed-role``: with the ticket, with the key, and of both what
+    is worse."""
+    credentials = [name for name in ("ticket", "key") if getattr(target, name)]
+    for found in zip(*(_claims(target, credential) for credential in credentials), strict=True):
+        yield min(found, key=lambda one: WORST_FIRST.index(one.verdict))
+
+
+def _claims(target: Target, credential: str) -> Iterator[Found]:
+    honest = _login(target, credential)
     if honest.kind != "WELCOME":
-        yield from (Found(name, CANT_TELL, f"the honest login: {honest}") for name in NAMES)
+        yield from (Found(name, CANT_TELL, f"the honest login with the {credential}: {honest}") for name in NAMES)
         return
     authid, somebody = str(honest.details.get("authid")), made_up(target.authid)
-    yield _judge("claimed-realm", _login(target, realm=NOWHERE), NOWHERE, "realm")
-    answer = _login(target, authid=somebody)
+    yield _judge("claimed-realm", _login(target, credential, realm=NOWHERE), NOWHERE, "realm")
+    answer = _login(target, credential, authid=somebody)
     other = answer.kind == "WELCOME" and answer.details.get("authid") != authid
     yield Found("claimed-authid", verdict(other, answer), _words(answer))
     wanted = {"role": GOD, "authrole": GOD, "roles": [GOD]}
-    yield _judge("claimed-role", _login(target, authrole=GOD, extra=wanted), GOD, "authrole")
+    yield _judge("claimed-role", _login(target, credential, authrole=GOD, extra=wanted), GOD, "authrole")
 
 
-def _login(target: Target, **claims: Any) -> Answer:
+def _login(target: Target, credential: str, **claims: Any) -> Answer:
     """Log in with the true credential, claiming something."""
     with target.connect(target.source()) as client:
-        if target.ticket:
-            return client.ticket(target.ticket, **claims)
-        assert target.key
-        answer = client.key(target.key, target.binding, **claims)
-        return client.authenticate(client.signed(target.key, answer, target.binding)) if answer.challenge else answer
+        if credential == "ticket":
+            return client.ticket(target.ticket or "", **claims)
+        return target.join_with_key(client, **claims)
 
 
 def _judge(name: str, answer: Answer, claimed: str, field: str) -> Found:

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from nacl.signing import SigningKey
@@ -174,10 +175,10 @@ class Target:
             else:
                 yield client, self.join_with_key(client)
 
-    def join_with_key(self, client: Client) -> Answer:
-        """An honest login with the key; the last answer."""
+    def join_with_key(self, client: Client, **claims: Any) -> Answer:
+        """A login with the true key, claiming something or nothing; the last answer."""
         assert self.key
-        answer = client.key(self.key, self.binding)
+        answer = client.key(self.key, self.binding, **claims)
         return client.authenticate(client.signed(self.key, answer, self.binding)) if answer.challenge else answer
 
     def _has_addresses(self) -> bool:

@@ -210,6 +210,14 @@ class AnyAuthid(Strong):
         return super().ticket(realm, authid, details)
 
 
+class KeysAuthid(Strong):
+    """Has the key, and believes the authid."""
+
+    def key(self, realm: Any, authid: Any, details: Any) -> dict[str, Any]:
+        found = super().key(realm, None, details)
+        return {**found, "authid": authid or found["authid"]}
+
+
 class AnyRole(Strong):
     """Gives the role that is asked for."""
 
@@ -239,7 +247,7 @@ KINDS = {
     for kind in (Strong, Unlimited, PerConnection, PerPair, PerAuthid, Forwarded, Slows, TellsAnswer, TellsTime)
 } | {
     kind.__name__.lower(): kind
-    for kind in (Raises, Echoes, Empty, Nobody, Hangs, AnyRealm, AnyAuthid, AnyRole, AnyKey, Binding)
+    for kind in (Raises, Echoes, Empty, Nobody, Hangs, AnyRealm, AnyAuthid, KeysAuthid, AnyRole, AnyKey, Binding)
 }
 MADE = {name: kind() for name, kind in KINDS.items()}
 
