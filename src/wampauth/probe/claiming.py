@@ -15,8 +15,8 @@ WORST_FIRST = (FALLS, CANT_TELL, HOLDS)
 
 
 def run(target: Target) -> Iterator[Found]:
-    """The rows ``claimed-realm``, ``claimed-authid`` and ``claimed-role``: with the ticket, with the key, and of both what
-    is worse."""
+    """The rows ``claimed-realm``, ``claimed-authid`` and ``claimed-role``: with the ticket and with the key. The
+    worse of both counts."""
     credentials = [name for name in ("ticket", "key") if getattr(target, name)]
     for found in zip(*(_claims(target, credential) for credential in credentials), strict=True):
         yield min(found, key=lambda one: WORST_FIRST.index(one.verdict))
