@@ -432,6 +432,7 @@ WRONG: list[tuple[tuple[str, ...], str]] = [
     (("enrol",), "--count and --prefix"),
     (("enrol", "new"), "--realm and --role"),
     (("password", "nobody", "--from-env", "X"), "`wampauth list`"),
+    *((words, "in a script, say --yes") for words in (("password", "alice"), ("revoke", "alice"), ("remove", "alice"))),
     (("set", "alice"), "--max-sessions"),
     (("set", "nobody", "--role", "r"), "`wampauth list`"),
     (("set", "alice", "--max-sessions", "many"), "--help"),

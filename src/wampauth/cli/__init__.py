@@ -6,6 +6,7 @@
 Every command works while the node runs, and holds from the next login on.
 """
 
+import sys
 from typing import Any
 
 import click
@@ -24,6 +25,7 @@ from wampauth.settings import SettingsError
 from wampauth.store import StoreError, showing
 
 DEFAULT = ".crossbar/principals.db"
+NOBODY_ANSWERS = "nobody is there to be asked: in a script, say --yes, or --from-stdin or --from-env for a secret"
 GROUPS = {
     "Who may join": (principals.add, principals.list_, principals.show, changing.set_, principals.remove),
     "What they log in with": (
@@ -57,6 +59,10 @@ class Sentences(click.Group):
             return super().invoke(ctx)
         except (StoreError, SettingsError, showing.Refused, names.Malformed) as error:
             raise click.ClickException(str(error)) from None
+        except click.Abort as aborted:
+            if isinstance(aborted.__context__, EOFError) and not sys.stdin.isatty():
+                raise click.ClickException(NOBODY_ANSWERS) from None
+            raise
         except BrokenPipeError:
             raise  # click ends in silence then
         except OSError as error:
