@@ -625,7 +625,7 @@ def forbid_registering(bundle: Bundle) -> None:
 
 
 BROKEN: dict[str, tuple[Callable[[Bundle], object], str]] = {
-    "authenticator may not register": (forbid_registering, "not authorized to register procedure"),
+    "authenticator may not register": (forbid_registering, "can't start: ApplicationError: wamp.error.not_authorized"),
     "store is missing": (lambda bundle: bundle.store.unlink(), "there is no store at principals.db"),
 }
 

@@ -97,6 +97,7 @@ class Watched:
         self.component._realm = "realm1"
         self.component.call = self._call
         self.component.subscribe, self.component.register = self._granted, self._register
+        self.component.is_attached = lambda: True
         self.component.leave = lambda: self.calls.append(("leave",))
 
     async def _call(self, procedure: str, *args: Any, **options: Any) -> Any:
