@@ -5,8 +5,10 @@
 """
 
 import importlib
+import os
 import secrets
 import socket
+from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
     )
 
 PORTS = range(20_000, 32_000)
+SHARES = 16
+_given: deque[int] = deque(maxlen=100)
 CONTRACTS = ("StoreContract", "CertificatesContract", "EnrolsContract", "ReachingContract", "ScramContract")
 LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
 __all__ = [
@@ -95,9 +99,13 @@ def __getattr__(name: str) -> Any:
 
 def free_port() -> int:
     """A port of the loopback interface that nobody uses just now: one of those that systems don't hand out to clients,
-    of which one could have it before a node does."""
+    of which one could have it before a node does. Processes that test side by side, and so have process ids near each
+    other, choose from different ones."""
+    mine = PORTS[os.getpid() % SHARES :: SHARES]
     while True:
-        port = PORTS.start + secrets.randbelow(len(PORTS))
+        port = secrets.choice(mine)
         with socket.socket() as probe, suppress(OSError):
             probe.bind(("127.0.0.1", port))
-            return port
+            if port not in _given:
+                _given.append(port)
+                return port
