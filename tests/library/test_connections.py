@@ -10,11 +10,14 @@ from twisted.internet import tcp
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
+from twisted.logger import capturedLogs
 from zope.interface import implementer  # type: ignore[import-untyped]
 
 from wampauth.connections import TICK, Connections
+from wampauth.connections.closing import CLOSED, SUMMARY
 from wampauth.connections.connection import LINGER
 from wampauth.connections.elsewhere import FORGET, MOST, Elsewhere
+from wampauth.connections.heard import UNWATCHED
 from wampauth.connections.known import SWEEP
 from wampauth.connections.limits import Limits
 from wampauth.settings import SettingsError
@@ -254,6 +257,23 @@ def test_a_fault_does_not_end_the_watch(place: Place, monkeypatch: pytest.Monkey
     assert one.connected
     place.wait(TICK)
     assert not one.connected
+
+
+def test_the_log_counts_what_was_closed_once_a_minute(place: Place) -> None:
+    with capturedLogs() as events:
+        place.come(3)
+        place.wait(Limits.login_grace)
+        place.come(2)
+        place.wait(SUMMARY + Limits.login_grace + TICK)
+        place.wait(2 * SUMMARY)
+    assert [event["count"] for event in events if event.get("log_format") == CLOSED] == [5]
+
+
+def test_a_realm_that_is_joined_and_not_watched_is_told_of_once(place: Place) -> None:
+    with capturedLogs() as events:
+        for realm in (REALM, "elsewhere", "elsewhere"):
+            place.connections.admitted(realm)
+    assert [event["realm"] for event in events if event.get("log_format") == UNWATCHED] == ["elsewhere"]
 
 
 def test_there_is_one_configuration(place: Place) -> None:

@@ -15,9 +15,11 @@ from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
 from wampauth import figures
+from wampauth.connections.closing import Closing
 from wampauth.connections.connection import LINGER, Connection
 from wampauth.connections.elsewhere import Elsewhere
 from wampauth.connections.failing import Failing
+from wampauth.connections.heard import Heard
 from wampauth.connections.known import UNIX, Known
 from wampauth.connections.limits import DIFFERENT, Limits
 from wampauth.connections.reading import Reading
@@ -26,15 +28,6 @@ from wampauth.settings import SettingsError
 from wampauth.throttle import counted_address
 
 TICK = 0.25  # seconds between two looks
-SUMMARY = 60.0  # seconds between two log lines that count what was closed
-UNWATCHED = (
-    "clients join {realm}, which has no Sessions component in this process: connections of strangers aren't bounded. "
-    "Give each realm that clients can join one"
-)
-CLOSED = (
-    "{count} connections that hadn't joined were closed in {seconds:g} s. If they weren't strangers: each realm that "
-    "clients can join needs a Sessions component"
-)
 
 
 class Connections:
@@ -52,11 +45,9 @@ class Connections:
         self._known = Known(clock, self._came, self._reading.done)
         self._looked = clock.seconds()
         self._elsewhere = Elsewhere(clock)
-        self._sessions: dict[int, list[Connection]] = {}
-        self._realms: list[str] = []  # that are watched
-        self._reached: set[str] = set()  # realms that clients join
-        self._behind_proxies = False
-        self._closed, self._summary = 0, None  # since the last summary; what will write the next one
+        self._sessions: dict[int, list[Connection]] = {}  # over which connection each comes, as far as can be told
+        self._heard = Heard()
+        self._closing = Closing(clock)
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
         figures.tell(self, "connections_unjoined", Connections.unjoined)
@@ -80,24 +71,21 @@ class Connections:
 
     def watch(self, realm: str) -> None:
         """From now on, :meth:`joined` and :meth:`left` hear of all sessions of `realm`."""
-        self._realms.append(realm)
+        self._heard.begin(realm)
         if self.limits.watch and not self._ticking.running:
             self._ticking.start(TICK, now=False)
 
     def unwatch(self, realm: str) -> None:
         """Nobody will tell any more."""
-        if realm in self._realms:
-            self._realms.remove(realm)
-        if not self._realms and self._ticking.running:
+        self._heard.end(realm)
+        if not self._heard.of_any and self._ticking.running:
             self._ticking.stop()
             self._reading.end()
 
     def admitted(self, realm: str) -> None:
         """A client may join `realm`."""
-        if realm not in self._reached and self._ticking.running:
-            self._reached.add(realm)
-            if realm not in self._realms:
-                self.log.error(UNWATCHED, realm=realm)
+        if self._ticking.running:
+            self._heard.joins(realm)
 
     def may_try(self, connection: str) -> bool:
         """Whether one more attempt to log in may be made on a connection; if not, it is closed, where we can do that.
@@ -111,7 +99,7 @@ class Connections:
         found.due = None
         if found.attempts <= self.limits.attempts and not found.has_left:
             return True
-        self._cut(connection, found)
+        self._cut(found)
         return False
 
     def asks(self, connection: str) -> None:
@@ -142,17 +130,10 @@ class Connections:
         :param details: of the session, as ``wamp.session.on_join`` tells them. The router tells while it is sending
             WELCOME, by which we know the connection where its peer has no address.
         """
-        peer = str((details.get("transport") or {}).get("peer") or "")
-        if str(details.get("authmethod")).endswith("-proxy"):
-            self._behind_proxies = True  # whose connections have other peers
-            return True
-        if peer.startswith("tcp"):
-            connections = [self._known.named(peer)]
-        elif peer.startswith("unix"):
-            connections = self._known.being_welcomed()
-        else:
-            return True  # a component of this process
         self._known.forget(session)
+        connections = self._over_which(details)
+        if not connections:
+            return True
         self._sessions[session] = connections
         comes_back = len(connections) == 1 and connections[0].has_left
         for connection in connections:
@@ -161,7 +142,7 @@ class Connections:
             self._failing.joined(connection.address)
             connection.due = None
         if comes_back:
-            self._cut(peer, connections[0])
+            self._cut(connections[0])
         return not comes_back
 
     def left(self, session: int) -> None:
@@ -172,6 +153,22 @@ class Connections:
             if len(connections) == 1:
                 connection.has_left = True
                 connection.due = self._clock.seconds() + LINGER
+
+    def _over_which(self, details: Mapping[str, Any]) -> list[Connection]:
+        """Over which connection a session has come: several, if it can't be told which of them it is; none, if it is a
+        component's, or came through a proxy."""
+        if str(details.get("authmethod")).endswith("-proxy"):
+            self._heard.behind_proxies = True
+            return []
+        peer = str((details.get("transport") or {}).get("peer") or "")
+        if peer.startswith("tcp"):
+            return [self._known.named(peer)]
+        return self._known.being_welcomed() if peer.startswith("unix") else []
+
+    def _cut(self, connection: Connection) -> None:
+        """Close a connection of which nothing more shall be heard, though we may have to look for it."""
+        self._known.find(connection)
+        self._closing.cut(connection)
 
     # -- what we see
 
@@ -187,12 +184,13 @@ class Connections:
     @property
     def _is_watching(self) -> bool:
         """Whether we hear of all sessions, and so know who is a stranger."""
-        return self._ticking.running and not self._behind_proxies and self._reached <= {*self._realms}
+        return self._ticking.running and self._heard.of_all
 
     def _tick(self) -> None:
+        """Look, and go on looking, whatever happens: what fails here would never be called again."""
         try:
             self._look()
-        except Exception:  # what fails here would never be called again
+        except Exception:
             self.log.failure("connections of strangers can't be looked at")
 
     def _look(self) -> None:
@@ -205,42 +203,15 @@ class Connections:
         outside = self._known.outside()
         for connection in outside:
             if connection.due is not None and connection.due <= now:
-                self._hang_up(connection)
+                self._closing.hang_up(connection)
         gone = surplus(outside, len(self._known), self.limits, self._fronts, now)
         for connection in gone.union(self._reading.without_a_turn()):
-            self._abort(connection)
+            self._closing.abort(connection)
 
     def _came(self, connection: Connection) -> None:
+        """A connection was accepted: it may have to take its turn."""
         if self._is_watching and connection.address not in self._fronts and connection.address != UNIX:
             self._reading.came(connection)
-
-    def _hang_up(self, connection: Connection) -> None:
-        if connection.is_closing:
-            self._abort(connection)  # what was written has had its time to reach the client
-        else:
-            connection.is_closing = True
-            connection.transport.loseConnection()
-
-    def _cut(self, name: str, connection: Connection) -> None:
-        """Close a connection of which nothing more shall be heard."""
-        if connection.transport is None and name.startswith("tcp"):
-            self._known.find(name)
-        if connection.transport is not None and not connection.is_closing:
-            connection.is_closing = True
-            connection.due = self._clock.seconds()
-            connection.transport.abortConnection()
-
-    def _abort(self, connection: Connection) -> None:
-        connection.transport.abortConnection()
-        if not connection.is_closing:
-            connection.is_closing = True
-            self._closed += 1
-        if self._summary is None and self._closed:
-            self._summary = self._clock.callLater(SUMMARY, self._summarise)
-
-    def _summarise(self) -> None:
-        self.log.error(CLOSED, count=self._closed, seconds=SUMMARY)
-        self._closed, self._summary = 0, None
 
 
 @functools.cache

@@ -36,7 +36,9 @@ class Known:
         :param came: is told of each that is accepted, before anything is read from it.
         :param gone: is told of each that isn't there any more.
         """
-        self._clock, self._tell_of, self._tell_of_end = clock, came, gone
+        self._clock = clock
+        self._tell_of = came
+        self._tell_of_end = gone
         self._known: dict[Any, Connection] = {}  # by peer; those of a Unix domain socket by their transport
         self._by_transport: dict[Any, Connection] = {}  # of these, those whose transport we have seen
         self._outside: dict[Connection, None] = {}  # and those that carry no session
@@ -59,9 +61,9 @@ class Known:
             found = self._begin(name, by_name)
         return found  # type: ignore[no-any-return]
 
-    def find(self, name: str) -> None:
-        """Look for the transport of a connection that is known by its peer alone."""
-        if name.startswith("tcp") and self.named(name).transport is None:
+    def find(self, connection: Connection) -> None:
+        """Look for the transport of a connection, if it is known by its peer alone."""
+        if connection.transport is None and self._known.get(connection.name) is connection:
             self.learn()
 
     def forget(self, session: int) -> None:

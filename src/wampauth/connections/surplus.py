@@ -7,6 +7,7 @@ clients may come back at once as the guard has places for.
 import resource
 from collections import Counter
 from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from typing import Any
 
@@ -17,8 +18,36 @@ from wampauth.worker import files
 NEARLY = 0.9  # of `max_connections`: from there on, strangers may have half of the places that sessions leave
 
 
+@dataclass(frozen=True)
+class Place:
+    """What has only so many places for connections: a listening port, or all of the process.
+
+    :ivar port: the port's factory; None: the process, which may have so many open files.
+    :ivar taken: how many connections there are.
+    :ivar most: how many there may be.
+    """
+
+    port: Any
+    taken: int
+    most: int
+
+    @property
+    def is_nearly_full(self) -> bool:
+        """Whether strangers have to give way here."""
+        return self.taken >= self.most * NEARLY
+
+    def has(self, connection: Connection) -> bool:
+        """Whether that takes one of these places."""
+        return self.port is None or _port(connection) is self.port
+
+    def left_to(self, outside: Iterable[Connection]) -> int:
+        """How many of those that carry no session may stay: half of what sessions leave, and one at least."""
+        members = self.taken - sum(map(self.has, outside))
+        return max(1, (self.most - members) // 2)
+
+
 def surplus(
-    outside: Iterable[Connection], number: int, limits: Limits, fronts: Collection[str], now: float
+    outside: Collection[Connection], number: int, limits: Limits, fronts: Collection[str], now: float
 ) -> set[Connection]:
     """Choose among those that carry no session.
 
@@ -26,38 +55,43 @@ def surplus(
     :param fronts: addresses of proxies before us, for which no number per address holds.
     :param now: seconds on the clock by which connections are timed.
     """
-    everybody = list(outside)
-    outside = sorted((one for one in everybody if not one.is_closing), key=lambda one: one.since)
-    strangers = [one for one in outside if not one.is_served(now) and one.held is None]
+    open_yet = sorted((one for one in outside if not one.is_closing), key=lambda one: one.since)
+    strangers = [one for one in open_yet if not one.is_served(now) and one.held is None]
     gone = {one for one in strangers if one.age(now) > limits.login_grace}
-
-    def old(connections: Iterable[Connection]) -> list[Connection]:
-        return [one for one in connections if one.age(now) > limits.spared]
-
-    for address, group in _by_address(one for one in strangers if one not in gone).items():
-        if address not in fronts and len(group) > limits.per_address:
-            gone.update(old(group)[: len(group) - limits.per_address])
-    rest = [one for one in strangers if one not in gone]
-    gone.update(_of_the_most(rest, old(rest), len(rest) - limits.in_all))
-    for port, taken, most in _crowded(everybody, number):
-        here = [one for one in outside if one not in gone and (port is None or _port(one) is port)]
-        members = taken - sum(1 for one in everybody if port is None or _port(one) is port)
-        too_many = len(here) - max(1, (most - members) // 2)
-        idle = _of_the_most(here, [one for one in here if not one.is_served(now)], too_many)
-        gone.update(idle, _of_the_most(here, [one for one in here if one.is_served(now)], too_many - len(idle)))
+    for address, group in _by_address(_without(strangers, gone)).items():
+        if address not in fronts:
+            gone.update(_old(group, limits, now)[: max(0, len(group) - limits.per_address)])
+    rest = _without(strangers, gone)
+    gone.update(_of_the_most(rest, _old(rest, limits, now), len(rest) - limits.in_all))
+    for place in _crowded(outside, number):
+        here = [one for one in _without(open_yet, gone) if place.has(one)]
+        gone.update(_idle_first(here, len(here) - place.left_to(outside), now))
     return gone
 
 
-def _crowded(outside: Iterable[Connection], number: int) -> list[tuple[Any, int, int]]:
-    """Listening ports that have nearly as many connections as they may, how many that is, and how many they may have.
-    None stands for all of the process, which may have so many open files."""
+def _without(connections: Iterable[Connection], gone: Collection[Connection]) -> list[Connection]:
+    return [one for one in connections if one not in gone]
+
+
+def _old(connections: Iterable[Connection], limits: Limits, now: float) -> list[Connection]:
+    """Those that are there for so long that they aren't spared."""
+    return [one for one in connections if one.age(now) > limits.spared]
+
+
+def _crowded(outside: Iterable[Connection], number: int) -> list[Place]:
+    """Listening ports that are nearly full, and the process if it is."""
     ports = {_port(one) for one in outside} - {None}
-    found = [(port, len(port.protocols), port.max_connections) for port in ports]
-    crowded = [(port, taken, most) for port, taken, most in found if taken >= most * NEARLY]
+    places = [Place(port, len(port.protocols), port.max_connections) for port in ports]
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if most != resource.RLIM_INFINITY and number >= (most - files.SPARE) * NEARLY:
-        crowded.append((None, number, most - files.SPARE))
-    return crowded
+    if most != resource.RLIM_INFINITY:
+        places.append(Place(None, number, most - files.SPARE))
+    return [place for place in places if place.is_nearly_full]
+
+
+def _idle_first(here: list[Connection], number: int, now: float) -> list[Connection]:
+    """Choose so many, those that wait for an answer of ours last."""
+    idle = _of_the_most(here, [one for one in here if not one.is_served(now)], number)
+    return idle + _of_the_most(here, [one for one in here if one.is_served(now)], number - len(idle))
 
 
 def _port(connection: Connection) -> Any:
