@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from nodes import SAMPLE, cpu_of
+from filled import SAMPLE
+from nodes import cpu_of
 from wire import Credential, Transport
 
 from wampauth.testing import free_port

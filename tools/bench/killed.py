@@ -8,36 +8,33 @@ One process after the other goes. The table is for docs/running.md.
 """
 
 import json
-import os
 import signal
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from configparser import ConfigParser
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import psutil
-from nodes import ROOT, fill, placed, shipped, title
-from storms import LIMIT
+from arrivals import LIMIT
+from configurations import ROOT, placed, shipped
+from filled import fill
+from nodes import make_admission_key, title
+from served import Client, Logins
 from trustme import CA
 from unit import Service
 
 from wampauth.probe.turns import trust
-from wampauth.testing import WELCOME, RawClient, free_port
+from wampauth.testing import free_port
 
 UNIT = ROOT / "deploy" / "systemd" / "wampauth.service"
-AUTHID, TICKET = "user0", "ticket-0"  # in the store of each
 CLIENTS = 4
-OFTEN = 0.25  # seconds between two logins
-ANSWER = 3.0  # seconds that one waits for a connection
 SETTLE = 2.0  # seconds in which all is well, before the next one goes
 START, CONTROLLER = "wampauth start", "controller"
 BOTH = "authenticator1 and authenticator2"
@@ -62,63 +59,6 @@ class Outcome:
     back: float
 
 
-@dataclass
-class Logins:
-    """Somebody who logs in all the time: when each began, and whether it was good."""
-
-    url: str
-    options: dict[str, Any]
-    tried: list[tuple[float, float, bool]] = field(default_factory=list)
-    _end: threading.Event = field(default_factory=threading.Event)
-
-    def __enter__(self) -> "Logins":
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._end.wait(OFTEN):
-            began, good = time.monotonic(), False
-            with suppress(Exception), RawClient(self.url, open_timeout=ANSWER, **self.options) as client:
-                good = client.login_ticket(AUTHID, TICKET)[0] == WELCOME
-            self.tried.append((began, time.monotonic(), good))
-
-    def served(self, since: float) -> float | None:
-        """Seconds from then to the first of those that have all been good; None if the last one wasn't."""
-        later = [one for one in self.tried if one[0] >= since]
-        bad = [number for number, (_, _, good) in enumerate(later) if not good]
-        if not bad and later:
-            return 0.0
-        return later[bad[-1] + 1][1] - since if later and bad[-1] + 1 < len(later) else None
-
-
-class Client:
-    """examples/reconnect.py, as a process."""
-
-    def __init__(self, url: str, authority: Path) -> None:
-        command = [sys.executable, str(ROOT / "examples" / "reconnect.py"), AUTHID, "--url", url, "--realm", "realm1"]
-        environment = {**os.environ, "MYTICKET": TICKET, "PYTHONWARNINGS": "ignore", "SSL_CERT_FILE": str(authority)}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
-        self.said: list[tuple[float, str]] = []
-        threading.Thread(target=self._read, daemon=True).start()
-
-    def _read(self) -> None:
-        for line in self.process.stdout or ():
-            self.said.append((time.monotonic(), line.strip()))
-
-    def joined(self, since: float) -> float | None:
-        """When it was in again, if it is; 0 if it has stayed in."""
-        later = [(moment, line) for moment, line in self.said if moment >= since]
-        if not later:
-            return 0.0 if any("joined" in line for _, line in self.said) else None
-        moment, line = later[-1]
-        return moment if line.startswith("joined") else None
-
-
 class Trial:
     """A node, and those who use it."""
 
@@ -132,25 +72,26 @@ class Trial:
         terms.read(UNIT)
         command = [sys.executable, "-m", "wampauth", "start", "--directory", str(folder), "--config", config]
         self.service = Service(command, terms["Service"])
-        secure = config == "hardened.yaml"
-        self.url = f"wss://localhost:{self.tls_port}/ws" if secure else f"ws://127.0.0.1:{self.port}/ws"
-        self.options = {"ssl": trust(self.authority)} if secure else {}
+        is_secure = config == "hardened.yaml"
+        self.url = f"wss://localhost:{self.tls_port}/ws" if is_secure else f"ws://127.0.0.1:{self.port}/ws"
+        self.options = {"ssl": trust(self.authority)} if is_secure else {}
 
     def _make(self) -> None:
         config = placed(shipped(ROOT, self.config), ROOT, self.port, self.tls_port)
         (self.directory / self.config).write_text(json.dumps(config))
         fill(str(self.directory / "principals.db"), 10, 2)
-        (self.directory / "admission.key").touch(0o600)
-        (self.directory / "admission.key").write_bytes(os.urandom(32))
-        for name in "sockets", "certs":
-            (self.directory / name).mkdir(mode=0o700)
+        make_admission_key(self.directory)
+        (self.directory / "sockets").mkdir(mode=0o700)
+        self._certify(self.directory / "certs")
+
+    def _certify(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700)
         authority = CA()
         certificate = authority.issue_cert("localhost")
         authority.cert_pem.write_to_path(str(self.authority))
-        key = self.directory / "certs" / "server.key"
-        key.touch(0o600)
-        certificate.private_key_pem.write_to_path(str(key))
-        certificate.cert_chain_pems[0].write_to_path(str(self.directory / "certs" / "server.pem"))
+        (folder / "server.key").touch(0o600)
+        certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+        certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
 
     def processes(self) -> dict[str, psutil.Process]:
         """The node's, by name."""

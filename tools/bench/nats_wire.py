@@ -3,22 +3,17 @@
 import asyncio
 import json
 
-from wire import Closed, Credential, Transport, connect
+from wire import Closed, Credential, Link, Transport, connect
 
 CONNECT = {"verbose": False, "pedantic": False, "lang": "bench", "version": "1", "protocol": 1}
 
 
-class NatsWire(asyncio.Protocol):
+class NatsWire(Link):
     """One connection."""
 
     def __init__(self) -> None:
-        self._buffer = b""
+        super().__init__()
         self._lines: asyncio.Queue[str] = asyncio.Queue()
-        self.closed = asyncio.get_running_loop().create_future()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed.set_result(None)

@@ -112,6 +112,11 @@ class Table:
         return cls(**{**kept, "rows": rows, "bars": [Bar(**bar) for bar in kept["bars"]]})
 
 
+def percentile(values: Sequence[float], percent: int) -> float:
+    """The value that so many of a hundred don't exceed."""
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
 def _text(cell: Cell, whole: bool) -> str:
     if isinstance(cell, Spread) and not whole:
         cell = cell.median

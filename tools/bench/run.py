@@ -6,12 +6,11 @@
 The nodes that are measured run in temporary directories, on free ports; no other needs to be stopped for it.
 """
 
-import functools
 import resource
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -22,16 +21,21 @@ sys.path[:0] = [str(HERE.parent), str(HERE)]
 
 import callout  # noqa: E402
 from bench import QUICK, Bench, Effort  # noqa: E402
+from flood import flood  # noqa: E402
+from latency import latency  # noqa: E402
 from load import Load  # noqa: E402
 from nodes import BenchNode, Kind  # noqa: E402
 from report import Table, keep  # noqa: E402
 from report import load as read  # noqa: E402
-from storms import STORMS  # noqa: E402
-from tables import COSTS  # noqa: E402
+from restart import restart  # noqa: E402
+from revocation import revocation  # noqa: E402
+from scale import scale  # noqa: E402
+from storms import storms  # noqa: E402
+from tables import authorizer, principals, soak  # noqa: E402
 from thousands import thousands  # noqa: E402
 from ticks import ticks  # noqa: E402
 
-TABLES = (*STORMS, *COSTS, ticks, thousands)
+TABLES = (storms, flood, restart, latency, principals, authorizer, soak, revocation, scale, ticks, thousands)
 
 
 def progress(text: str) -> None:
@@ -40,6 +44,39 @@ def progress(text: str) -> None:
         click.echo(f"\r\033[K{text}", nl=False, err=True)
     elif text:
         click.echo(text, err=True)
+
+
+class Running:
+    """The nodes that are measured: each is booted when it is first asked for."""
+
+    def __init__(self) -> None:
+        """None, to begin with."""
+        self._nodes: dict[Kind, BenchNode] = {}
+        self._nats: callout.NatsNode | None = None
+
+    def boot(self, *kinds: Kind) -> list[BenchNode]:
+        """The nodes of these kinds."""
+        missing = [kind for kind in kinds if kind not in self._nodes]
+        with ThreadPoolExecutor() as threads:
+            self._nodes.update(zip(missing, threads.map(start, missing), strict=True))
+        return [self._nodes[kind] for kind in kinds]
+
+    def nats(self) -> callout.NatsNode | None:
+        """The other system, if it is installed."""
+        if self._nats is None and callout.IS_INSTALLED:
+            nats = callout.NatsNode()
+            nats.start()
+            self._nats = nats
+        return self._nats
+
+    def close(self) -> None:
+        """Stop all of them."""
+        progress("stopping the nodes")
+        with ThreadPoolExecutor() as threads:
+            threads.map(BenchNode.stop, self._nodes.values())
+        if self._nats:
+            self._nats.stop()
+        progress("")
 
 
 def start(kind: Kind) -> BenchNode:
@@ -67,35 +104,9 @@ def main(quick: bool, only: tuple[str, ...], file: Path) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a crowd has a file descriptor each, here and in the node
     chosen = [table for table in TABLES if not only or table.__name__ in only]
     done = []
-    with ExitStack() as stack:
-        running: dict[Kind, BenchNode] = {}
-
-        @stack.callback
-        def stop() -> None:
-            progress("stopping the nodes")
-            with ThreadPoolExecutor() as threads:
-                threads.map(BenchNode.stop, running.values())
-            progress("")
-
-        def boot(*kinds: Kind) -> list[BenchNode]:
-            missing = [kind for kind in kinds if kind not in running]
-            with ThreadPoolExecutor() as threads:
-                for kind, node in zip(missing, threads.map(start, missing), strict=True):
-                    running[kind] = node
-            return [running[kind] for kind in kinds]
-
-        @functools.cache
-        def nats() -> callout.NatsNode | None:
-            if not callout.IS_INSTALLED:
-                return None
-            node = callout.NatsNode()
-            node.start()
-            stack.callback(node.stop)
-            return node
-
-        load, witness = stack.enter_context(Load()), stack.enter_context(Load())
-        absent = [] if callout.IS_INSTALLED else [callout.MISSING]
-        bench = Bench(QUICK if quick else Effort(), load, witness, boot, nats, progress, absent)
+    absent = [] if callout.IS_INSTALLED else [callout.MISSING]
+    with closing(Running()) as running, Load() as load, Load() as witness:
+        bench = Bench(QUICK if quick else Effort(), load, witness, running.boot, running.nats, progress, absent)
         for measure in chosen:
             table = measure(bench)
             progress("")

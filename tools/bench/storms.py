@@ -1,113 +1,17 @@
-"""N clients come back: how long does that take, is anybody turned away, and what do others notice of it?
+"""1. N clients come back: how long does that take, is anybody turned away, and what does it cost?
 
 Whatever is compared takes turns; ratios are formed within a turn, and what is shown is their median.
 """
 
 import statistics
-import time
-from collections import defaultdict
-from dataclasses import dataclass, field
 from typing import Any
 
+from arrivals import MANY, OURS, YARDSTICK, Storms, Subject, warm_up
 from bench import Bench
-from load import Load
-from nodes import SAMPLE, BenchNode, Kind
-from report import Bar, Cell, Spread, Table
-from wire import Credential, Transport
+from nodes import BenchNode
+from report import Bar, Spread, Table
 
-CHOSEN = 16  # principals with a chosen ticket: a fresh one for each storm, since the node remembers
-OURS, YARDSTICK = Kind("ours", 2 * SAMPLE + CHOSEN, CHOSEN), Kind("smallest", 2 * SAMPLE, 0)
-MANY = 250  # addresses
-LIMIT = 90.0  # seconds after which those who aren't in are given up
-SETTLE = 0.3  # seconds for the node to tidy up after the last of them
-GONE = 20.0  # seconds in which it must have noticed that they have left
-SLACK = 20  # files that a node may have opened meanwhile
-WARM_UP = 50  # clients that aren't counted
-GUESSER = "127.2.0.1"
-
-
-@dataclass
-class Subject:
-    """One of those that are compared."""
-
-    node: Any  # a BenchNode or NatsNode
-    transport: Transport
-    credentials: list[Credential]
-    sources: int
-    protocol: str = "wamp"
-
-
-@dataclass
-class Storms:
-    """What the turns have brought, by subject."""
-
-    last: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # seconds until all were in
-    median: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # and until half of them were
-    cpu: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))  # milliseconds a login
-    refused: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # attempts
-    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # connections, without an answer
-    out: dict[str, int] = field(default_factory=lambda: defaultdict(int))  # clients that never got in
-    memory: dict[str, float] = field(default_factory=dict)  # KiB a session
-    load_busy: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-
-    def run(self, load: Load, name: str, subject: Subject, beside: Any = None) -> None:
-        """One storm, and away with them again.
-
-        :param beside: what begins with it, and is waited for.
-        """
-        node = subject.node
-        before, cpu, memory = node.connections(), node.cpu(), node.memory()
-        doing = beside() if beside else None
-        crowd = {"protocol": subject.protocol, "transport": subject.transport, "sources": subject.sources}
-        result = load.do("come", name=name, credentials=subject.credentials, limit=LIMIT, **crowd)
-        time.sleep(SETTLE)
-        count = len(subject.credentials)
-        self.memory.setdefault(name, (node.memory() - memory) * 1024 / count)
-        self.cpu[name].append((node.cpu() - cpu) / count * 1000)
-        took = [moment - result["began"] for moment in result["came_in"]]
-        self.last[name].append(LIMIT if result["out"] else took[-1])
-        self.median[name].append(statistics.median(took) if took else LIMIT)
-        self.refused[name] += sum(result["refused"].values())
-        self.lost[name] += result["lost"]
-        self.out[name] += result["out"]
-        self.load_busy[name].append(result["load_busy"])
-        if doing:
-            doing()
-        load.do("leave", name=name)
-        wait_until_gone(node, before)
-
-    def in_vain(self, name: str) -> int:
-        """Attempts that came to nothing, though nothing was wrong with them."""
-        return self.refused[name] + self.lost[name] + self.out[name]
-
-    def cells(self, name: str, memory: bool = False) -> dict[str, Cell]:
-        """What is shown of a subject."""
-        return {
-            "last in s": Spread.of(self.last[name]),
-            "median in s": Spread.of(self.median[name]),
-            "refused": str(self.refused[name]),
-            "lost": str(self.lost[name]),
-            "never in": str(self.out[name]),
-            "CPU ms": Spread.of(self.cpu[name]),
-            "KiB": f"{self.memory[name]:.0f}" if memory else "",
-            "load": f"{statistics.median(self.load_busy[name]):.0%}",
-        }
-
-
-def wait_until_gone(node: Any, before: int) -> None:
-    until = time.monotonic() + GONE
-    while node.connections() > before + SLACK and time.monotonic() < until:
-        time.sleep(0.02)
-
-
-def warm_up(bench: Bench, *subjects: Subject) -> None:
-    """What is loaded, made or allocated with the first logins isn't theirs."""
-    for subject in subjects:
-        few = Subject(subject.node, subject.transport, subject.credentials[:WARM_UP], 1, subject.protocol)
-        Storms().run(bench.load, "warm up", few)
-
-
-# -- 1
+BUSY = 0.9  # of a core, that the load generator may use without being the bottleneck
 
 
 def storms(bench: Bench) -> Table:
@@ -143,9 +47,6 @@ def storms(bench: Bench) -> Table:
     if busy:
         table.notes.append(f"THE LOAD GENERATOR WAS BUSY ALL THE TIME: {'; '.join(busy)}.")
     return table
-
-
-BUSY = 0.9  # of a core, that the load generator may use without being the bottleneck
 
 
 def first_of_each(subjects: dict[str, Subject]) -> set[str]:
@@ -199,133 +100,3 @@ def bars(results: Storms, count: int) -> list[Bar]:
         ratio = Spread.of_ratios(results.cpu[f"{name}our {wiring}"], results.cpu[f"{name}smallest"]).median
         found.append(Bar(f"CPU, {method}, {MANY} addresses, our {wiring}, against the smallest", ratio, limit))
     return found
-
-
-# -- 2
-
-
-def flood(bench: Bench) -> Table:
-    """Does a flood of guesses from elsewhere keep them out?"""
-    count = max(bench.effort.crowds)
-    table = Table(
-        "flood", f"2. The same, while somebody else guesses {count:,} times from another address", "last in s"
-    )
-    (ours,) = bench.boot(OURS)
-    results = Storms()
-    outcome: dict[str, int] = {}
-
-    def guess() -> Any:
-        wrong = {**ours.credentials["made"][0], "ticket": "wrong"}
-        where = {"transport": ours.transport("ws"), "credential": wrong, "count": count, "source": GUESSER}
-        number = bench.witness.begin("guess", **where)
-        return lambda: outcome.update(bench.witness.finish(number))
-
-    kinds = {"tickets": "made", "keys": "key"}
-    quiet, flooded = "{}, nobody guesses, our dynamic", "{}, somebody guesses, our dynamic"
-    subjects = {
-        method: Subject(ours, ours.transport("ws"), ours.credentials[kind][:count], 1) for method, kind in kinds.items()
-    }
-    warm_up(bench, *subjects.values())
-    for turn in range(bench.effort.floods):
-        for method, subject in subjects.items():
-            bench.progress(f"2 flood: turn {turn + 1} of {bench.effort.floods}, {method}")
-            results.run(bench.load, quiet.format(method), subject)
-            results.run(bench.load, flooded.format(method), subject, guess)
-    for method in kinds:
-        calm, other = quiet.format(method), flooded.format(method)
-        table.rows[calm], table.rows[other] = results.cells(calm), results.cells(other)
-        ratio = Spread.of_ratios(results.last[other], results.last[calm]).median
-        table.bars.append(Bar(f"last one in, {method}, with and without a flood of guesses", ratio, 1.5))
-        promise = f"honest attempts refused or cut off, {method}, in a flood of guesses"
-        table.bars.append(Bar(promise, results.in_vain(other), 0, ""))
-    table.notes = ["The last guesses: " + ", ".join(f"{how} {number}" for how, number in sorted(outcome.items())) + "."]
-    return table
-
-
-# -- 3
-
-
-def restart(bench: Bench) -> Table:
-    """And after the node was started again?"""
-    count = max(bench.effort.crowds)
-    table = Table(
-        "restart", f"3. The node is started again under {count:,} live clients, that come back", "last back s"
-    )
-    ours, smallest = bench.boot(OURS, YARDSTICK)
-    rows: dict[str, list[Any]] = defaultdict(list)
-    for turn in range(bench.effort.restarts):
-        for method, kind in ("tickets", "made"), ("keys", "key"):
-            for who, node in ("smallest", smallest), ("our dynamic", ours):
-                bench.progress(f"3 restart: turn {turn + 1} of {bench.effort.restarts}, {method}, {who}")
-                rows[f"{method}, {who}"].append(thrown_out(bench.load, node, ours.credentials[kind][:count]))
-    for name, runs in rows.items():
-        out, refused = sum(run["out"] for run in runs), sum(sum(run["refused"].values()) for run in runs)
-        table.rows[name] = {
-            "last back s": Spread.of([max(run["came_in"]) - run["ready"] for run in runs]),
-            "median back s": Spread.of([statistics.median(run["came_in"]) - run["ready"] for run in runs]),
-            "refused": str(refused),
-            "connections in vain": str(sum(run["lost"] for run in runs)),
-            "never back": str(out),
-            "the node's start s": Spread.of([run["ready"] - run["stopped"] for run in runs]),
-        }
-        if "our" in name:
-            table.bars.append(Bar(f"clients that never came back, {name}", out, 0, ""))
-    table.notes = ["Counted from the moment at which the node is ready again; some are back before all of it is."]
-    return table
-
-
-def thrown_out(load: Load, node: BenchNode, credentials: list[Credential]) -> dict[str, Any]:
-    """A crowd that is in, and what becomes of it when the node is started again."""
-    crowd = {"protocol": "wamp", "transport": node.transport("ws"), "sources": 1}
-    load.do("come", name="crowd", credentials=credentials, limit=LIMIT, **crowd)
-    coming = load.begin("return_", name="crowd", limit=LIMIT)
-    stopped = time.monotonic()
-    ready = node.restart()
-    result = load.finish(coming)
-    before = node.connections() - len(result["came_in"])
-    load.do("leave", name="crowd")
-    wait_until_gone(node, before)
-    return {**result, "stopped": stopped, "ready": ready}
-
-
-# -- 4
-
-
-def latency(bench: Bench) -> Table:
-    """How long does one login take on an ordinary day, and what do those who are in notice of it?"""
-    effort = bench.effort
-    title = f"4. So many logins a second, from {MANY} addresses, beside {effort.live} sessions that call once a second"
-    table = Table("latency", title, "p50 ms")
-    ours, smallest = bench.boot(OURS, YARDSTICK)
-    nodes = {"smallest": smallest, "our dynamic": ours}
-    for who, node in nodes.items():
-        crowd = {"protocol": "wamp", "transport": node.transport("ws"), "sources": MANY, "limit": LIMIT}
-        bench.witness.do("come", name=who, credentials=ours.credentials["made"][: effort.live], **crowd)
-    for rate in effort.rates:
-        for (method, kind), (who, node) in ((way, one) for way in KINDS.items() for one in nodes.items()):
-            name = f"{rate} {method} a second, {who}"
-            bench.progress(f"4 latency: {name}")
-            calls = bench.witness.begin("call", name=who, period=1.0, seconds=effort.paced)
-            where = {"transport": node.transport("ws"), "credentials": ours.credentials[kind], "sources": MANY}
-            result = bench.load.do("pace", rate=rate, seconds=effort.paced, **where)
-            called = bench.witness.finish(calls)
-            table.rows[name] = {
-                "p50 ms": 1000 * percentile(result["delays"], 50),
-                "p99 ms": 1000 * percentile(result["delays"], 99),
-                "a call's p50 ms": 1000 * percentile(called, 50),
-                "a call's p99 ms": 1000 * percentile(called, 99),
-                "refused": str(sum(result["refused"].values())),
-            }
-    for who in nodes:
-        bench.witness.do("leave", name=who)
-    return table
-
-
-KINDS = {"tickets": "made", "keys": "key"}
-
-
-def percentile(values: list[float], percent: int) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
-
-
-STORMS = (storms, flood, restart, latency)

@@ -5,9 +5,9 @@ import resource
 import statistics
 import time
 
+from arrivals import KINDS, OURS, SETTLE, Subject, wait_until_gone, warm_up
 from bench import Bench
 from report import Bar, Table
-from storms import KINDS, OURS, SETTLE, Subject, wait_until_gone, warm_up
 
 LIMIT = 120.0  # seconds after which those who aren't in are given up
 SPARE = 1_000  # open files that the load generator, or the node, may need besides

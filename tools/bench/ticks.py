@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 from autobahn.twisted.util import peer2str
 from bench import Bench
-from nodes import digits, fill
+from filled import digits, fill
 from report import Spread, Table
 from twisted.internet import tcp
 from twisted.internet.address import IPv4Address

@@ -5,16 +5,17 @@ import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
+from beside import Beside, Said, listen
 
 
-class Service:
+class Service(Beside):
     """Keeps a program running: a context manager.
 
     :ivar ready: how often it has said that it is.
@@ -24,58 +25,63 @@ class Service:
 
     def __init__(self, command: list[str], terms: Mapping[str, str]) -> None:
         """:param terms: the unit's section ``Service``."""
+        super().__init__()
         self._command = command
-        self._pause, self._watchdog = float(terms["RestartSec"]), float(terms["WatchdogSec"])
+        self._pause = float(terms["RestartSec"])
+        self._watchdog = float(terms["WatchdogSec"])
         self._patience = float(terms["TimeoutStopSec"])
         self._folder = tempfile.TemporaryDirectory(prefix="service-")
-        self._end = threading.Event()
         self.ready, self.pid = 0, 0
-        self.said: list[tuple[float, str]] = []
+        self.said: Said = []
 
-    def __enter__(self) -> "Service":
+    def __enter__(self) -> Self:
         self._notices = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._notices.bind(str(Path(self._folder.name) / "notify"))
         self._notices.settimeout(0.2)
-        self._thread = threading.Thread(target=self._keep_running)
-        self._thread.start()
-        return self
+        return super().__enter__()
 
     def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
+        super().__exit__()
         self._notices.close()
         self._folder.cleanup()
 
-    def _keep_running(self) -> None:
-        while not self._end.is_set():
+    def go_on(self) -> None:
+        """Start it, again and again."""
+        while not self.end.is_set():
             self._run()
-            self._end.wait(self._pause)
+            self.end.wait(self._pause)
 
     def _run(self) -> None:
         environment = {**os.environ, "NOTIFY_SOCKET": str(Path(self._folder.name) / "notify")}
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
         with subprocess.Popen(self._command, text=True, env=environment, **pipes) as main:  # type: ignore[call-overload]
             self.pid = main.pid
-            threading.Thread(target=self._read, args=(main,), daemon=True).start()
-            group: list[psutil.Process] = []  # systemd has a control group instead
-            heard, is_ready = time.monotonic(), False
-            while main.poll() is None and not self._end.is_set():
-                with suppress(psutil.Error):
-                    group = psutil.Process(main.pid).children(recursive=True)
-                if notice := self._notice():
-                    heard, is_ready = time.monotonic(), is_ready or notice == "READY=1"
-                    self.ready += notice == "READY=1"
-                if is_ready and time.monotonic() - heard > self._watchdog:
-                    main.send_signal(signal.SIGABRT)
-                    main.send_signal(signal.SIGCONT)
-                    break
+            listen(main, self.said)
+            group = self._until_it_ends(main)
             self._stop(main)
             for process in group:  # KillMode=mixed
                 with suppress(psutil.Error):
                     process.kill()
 
+    def _until_it_ends(self, main: "subprocess.Popen[str]") -> list[psutil.Process]:
+        """Wait for its end, or ours; if it tells nothing for too long, it is told to end. What it has started comes
+        back: systemd has a control group instead."""
+        group: list[psutil.Process] = []
+        heard, is_ready = time.monotonic(), False
+        while main.poll() is None and not self.end.is_set():
+            with suppress(psutil.Error):
+                group = psutil.Process(main.pid).children(recursive=True)
+            if notice := self._notice():
+                heard, is_ready = time.monotonic(), is_ready or notice == "READY=1"
+                self.ready += notice == "READY=1"
+            if is_ready and time.monotonic() - heard > self._watchdog:
+                main.send_signal(signal.SIGABRT)
+                main.send_signal(signal.SIGCONT)
+                break
+        return group
+
     def _stop(self, main: "subprocess.Popen[str]") -> None:
-        if self._end.is_set():
+        if self.end.is_set():
             main.terminate()
         try:
             main.wait(self._patience)
@@ -88,7 +94,3 @@ class Service:
             return self._notices.recv(100).decode()
         except TimeoutError:
             return ""
-
-    def _read(self, main: "subprocess.Popen[str]") -> None:
-        for line in main.stdout or ():
-            self.said.append((time.monotonic(), line.strip()))

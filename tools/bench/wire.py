@@ -37,20 +37,31 @@ class Closed(LoadError):
     """The connection has come to its end."""
 
 
-class Wire(asyncio.Protocol):
-    """One WebSocket connection with WAMP messages in JSON."""
+class Link(asyncio.Protocol):
+    """One connection, whatever is spoken over it.
+
+    :ivar closed: a future that is done when it is.
+    """
 
     def __init__(self) -> None:
+        """In the loop that it belongs to."""
         self._buffer = b""
-        self._upgraded = False
-        self._inbox: deque[Message] = deque()
-        self._reader: asyncio.Future[None] | None = None
-        self._request = itertools.count(1)
         self.closed = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+
+
+class Wire(Link):
+    """One WebSocket connection with WAMP messages in JSON."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._upgraded = False
+        self._inbox: deque[Message] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._request = itertools.count(1)
 
     def connection_lost(self, error: Exception | None) -> None:
         self.closed.set_result(None)
