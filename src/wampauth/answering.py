@@ -18,7 +18,7 @@ from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
 from wampauth.gathering import LETS_IN, WATCHES, Gathering, Item, part
-from wampauth.lookup import Lookup, StoreAway
+from wampauth.lookup import Lookup, StoreAway, StoreStopped
 from wampauth.store import OpenStore
 from wampauth.told import told
 
@@ -100,7 +100,7 @@ class Answering:
             self._was_away = False
         except Exception as away:  # whoever watches sessions tells of a store that is away; but not of one like this
             self._pause_until = self._clock.seconds() + PAUSE
-            if not self._was_away:
+            if not self._was_away and not isinstance(away, StoreStopped):
                 self.log.error("operators can't ask this process: {away}", away=told(away))
             self._was_away = True
         finally:
@@ -128,6 +128,8 @@ class Answering:
                 following = list(islice(items, PART))
                 is_wanted = await self._store.answer(request, self._node, number, part(some, last=not following))
                 is_wanted, number, some = is_wanted and bool(following), number + 1, following
+        except StoreStopped:
+            pass
         except StoreAway as away:
             self.log.error("an answer to an operator can't be written: {away}", away=away)
 

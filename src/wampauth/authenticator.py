@@ -12,6 +12,7 @@ from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
+from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from wampauth import names, worker
@@ -205,6 +206,8 @@ def _component(authenticator: Authenticator) -> type[Any]:
             no refusal is a mistake, ours or of what the checks do with their session. Its text may quote what a client
             has sent, so only its place is told."""
             error = fail.value
+            if isinstance(error, CancelledError):
+                return  # nobody waits for an answer any more: who asked is gone, or the node is stopping
             if not (isinstance(error, ApplicationError) and error.error.startswith(authenticator.prefix)):
                 self.log.error("the guard has failed: {fault}", fault=place(error))
 

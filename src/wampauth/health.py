@@ -2,7 +2,7 @@
 
 from twisted.logger import Logger
 
-from wampauth.lookup import StoreAway
+from wampauth.lookup import StoreAway, StoreStopped
 from wampauth.told import told
 
 
@@ -25,7 +25,7 @@ class Health:
 
     def store_is_gone(self, away: StoreAway) -> None:
         """The store has given no answer that can be used."""
-        if not self.store_is_away:
+        if not self.store_is_away and not isinstance(away, StoreStopped):
             self.log.error("the store is away; where roles ask the authorizer, it denies everything: {away}", away=away)
         self.store_is_away = True
 

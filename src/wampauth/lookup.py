@@ -13,6 +13,7 @@ from twisted.python.failure import Failure
 from wampauth import names
 from wampauth.admission import LATEST
 from wampauth.claims import Principal
+from wampauth.places import Stopping
 from wampauth.store import OpenStore
 from wampauth.told import told
 
@@ -24,6 +25,10 @@ LOOKED_UP = 10_000  # credentials in a second, by a store that is slow but not a
 
 class StoreAway(Exception):
     """The store has given no answer that can be used. The text says what it did instead."""
+
+
+class StoreStopped(StoreAway):
+    """It is over in order, since the node is stopping: nobody need be told."""
 
 
 class Lookup:
@@ -96,12 +101,15 @@ class Lookup:
         def settle(result: Any) -> None:
             if not outcome.called:
                 timer.cancel()
-                away = isinstance(result, Failure)
-                outcome.callback(Failure(StoreAway(told(result.value))) if away else result)
+                outcome.callback(Failure(_away(result)) if isinstance(result, Failure) else result)
 
         timer = self._clock.callLater(seconds, give_up)
         asking = Deferred.fromCoroutine(question).addBoth(settle)
         return outcome
+
+
+def _away(failure: Failure) -> StoreAway:
+    return (StoreStopped if failure.check(Stopping) else StoreAway)(told(failure.value))
 
 
 def checked(principal: Principal) -> Principal:

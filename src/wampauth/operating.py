@@ -10,6 +10,7 @@ from wampauth.answering import Answering, Question
 from wampauth.endings import TOO_MANY
 from wampauth.gathering import Item
 from wampauth.live import Live
+from wampauth.lookup import StoreStopped
 from wampauth.watch import Watch
 
 Standing = tuple[float, int, Live | None]  # the younger is greater; None: the session is at another node
@@ -118,4 +119,5 @@ class Operating:
                 await self._answering.ask_others({"do": "kick", "session": session, "why": TOO_MANY})
 
     def _failed(self, failure: Any) -> None:
-        self.log.error("sessions at other nodes can't be counted: {error}", error=failure.value)
+        if not failure.check(StoreStopped):
+            self.log.error("sessions at other nodes can't be counted: {error}", error=failure.value)

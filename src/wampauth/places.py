@@ -18,6 +18,13 @@ class Busy(Exception):
         self.wait = wait
 
 
+class Stopping(Busy):
+    """Nothing is begun any more, since the node is stopping."""
+
+    def __init__(self) -> None:
+        super().__init__("the node is stopping")
+
+
 def come_back(seconds: float) -> float:
     """When somebody should try again for whom there is no time now: some time within the seconds that all who wait
     will take, so that they don't all come at once."""

@@ -9,7 +9,7 @@ import pytest
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
@@ -434,6 +434,7 @@ def test_no_secret_shows_in_a_claim() -> None:
     ("error", "told"),
     [
         (ApplicationError("org.acme.invalid_ticket", "no"), []),
+        (CancelledError(), []),  # who asked is gone
         (
             ApplicationError("wamp.error.no_such_procedure", "open-sesame"),
             ["the guard has failed: ApplicationError (test"],

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
@@ -53,7 +54,7 @@ def answering(known: Principals, loop: Loop) -> Iterator[Answering]:
     """A node's process that watches sessions, so many as the test says."""
     made = loop.ask(Answering, OpenStore(known, loop.reactor), loop.reactor)
     yield made
-    loop.ask(made._ticking.stop)
+    loop.ask(lambda: made._ticking.running and made._ticking.stop())
 
 
 def is_growing(numbers: list[int]) -> bool:
@@ -159,6 +160,22 @@ def test_one_that_lives_signs_on_again(answering: Answering, loop: Loop, store: 
     (node,) = store.execute(SIGNED_ON).fetchone()
     requests.withdraw(store, "", [node])
     wait_for(lambda: store.execute(SIGNED_ON).fetchall() == [(node,)])
+
+
+def test_a_node_that_is_stopping_says_nothing(
+    answering: Answering, loop: Loop, known: Principals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is closed before the last look, and before the last answer."""
+    lines: list[str] = []
+    monkeypatch.setattr(Answering, "log", SimpleNamespace(error=lambda text, **about: lines.append(text)))
+    loop.ask(answering.look)
+    loop.ask(known.close)
+    loop.ask(answering.look)
+    loop.ask(answering._say, "1", iter([{}]))
+    assert lines == []
+    answering._was_away, answering._store._store._store = False, None  # one that is lost is told of
+    loop.ask(answering.look)
+    assert len(lines) == 1
 
 
 def test_who_is_throttled_is_found_among_many() -> None:

@@ -16,7 +16,8 @@ from twisted.internet.task import Clock
 
 from wampauth import store as stores
 from wampauth.claims import KeyClaim, Principal, Refused, TicketClaim
-from wampauth.lookup import Lookup, StoreAway
+from wampauth.lookup import Lookup, StoreAway, StoreStopped
+from wampauth.places import Stopping
 from wampauth.settings import SettingsError
 from wampauth.store import (
     OpenStore,
@@ -487,6 +488,21 @@ def test_a_stop_that_hangs_is_not_waited_for(style: Callable[[Any], Any]) -> Non
     assert not stopped.called
     reactor.advance(0.2)
     assert stopped.called
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_what_it_says_after_its_stop_is_no_fault(style: Callable[[Any], Any]) -> None:
+    reactor = Shutdown()
+    store = Started(style, None)
+    opened = OpenStore(store, reactor)
+    told(opened, "by_key")
+    reactor.triggers[0]()
+    store.style, store.answers["changes"] = style, OSError("closed")
+    assert isinstance(told(opened, "changes"), Stopping)
+    gone = Lookup(opened, reactor).changes(None)
+    outcome: list[Any] = []
+    ensureDeferred(gone).addErrback(lambda no: no.type).addCallback(outcome.append)
+    assert outcome == [StoreStopped]
 
 
 def test_a_store_may_be_without_either() -> None:

@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 from autobahn.wamp.types import CloseDetails, ComponentConfig
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
 from wampauth import Principal, authorizing, sessions, watch, worker
 from wampauth.admission import Admissions
+from wampauth.places import Stopping
 from wampauth.settings import Settings
 from wampauth.store import OpenStore
 
@@ -490,6 +491,15 @@ def test_a_store_that_fails_or_answers_nonsense_is_away(
     watched.tick()
     assert watched.may(details)
     assert log[1:] == ["the store is back"]
+
+
+def test_a_store_that_is_over_with_the_node_denies_everything_and_is_no_news(watched: Watched, log: list[str]) -> None:
+    details = watched.join(1)
+    watched.tick()
+    watched.register.answer = lambda answer: fail(Stopping())
+    watched.tick()
+    assert not watched.may(details)
+    assert (watched.killed, log) == ([], [])
 
 
 async def never() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
 
-PATIENCE = 15.0  # seconds that a worker's modules may take
+PATIENCE = 60.0  # seconds that a worker's modules may take, also on a busy machine: as long as a node may
 
 
 @dataclass

@@ -12,6 +12,7 @@ from twisted.python.reflect import namedModule
 
 from wampauth.claims import KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim
 from wampauth.enrolment import proven_key
+from wampauth.places import Stopping
 from wampauth.settings import SettingsError
 from wampauth.store.protocol import QUESTIONS, REACHING, Changes, Store
 from wampauth.told import sentence
@@ -45,7 +46,7 @@ class OpenStore:
             raise SettingsError(f"a store of type {type(store).__name__} lacks the method {missing[0]}")
         self._store: Any = store
         self._reactor = reactor
-        self._is_started = self._is_starting = False
+        self._is_started = self._is_starting = self._is_stopped = False
         self._waiting: list[Deferred[Any]] = []  # for the start that is under way
 
     async def by_ticket(self, claim: TicketClaim) -> Principal | None:
@@ -143,7 +144,12 @@ class OpenStore:
     async def _ask(self, question: str, *about: Any) -> Any:
         if not self._is_started:
             await self._started()
-        return await _awaited(getattr(self._store, question)(*about))
+        try:
+            return await _awaited(getattr(self._store, question)(*about))
+        except Exception as error:
+            if self._is_stopped and not isinstance(error, Refused):
+                raise Stopping from None
+            raise
 
     async def _started(self) -> None:
         """Wait for the start, which is one for all; another is only begun after it has failed."""
@@ -168,6 +174,7 @@ class OpenStore:
             one.callback(result)  # a Failure travels on as one
 
     def _stop(self) -> "Deferred[None]":
+        self._is_stopped = True
         stopped = Deferred.fromCoroutine(_awaited_call(self._store.stop))
         stopped.addTimeout(LONGEST_STOP, self._the_reactor())
         text = "the store couldn't be stopped: {why}"

@@ -14,7 +14,7 @@ from twisted.internet.defer import Deferred, fail
 from twisted.python.failure import Failure
 from twisted.python.threadpool import ThreadPool
 
-from wampauth.places import Busy, Places, come_back
+from wampauth.places import Busy, Places, Stopping, come_back
 from wampauth.store.engine import sentences
 from wampauth.store.pool import Threads
 
@@ -40,7 +40,7 @@ class Queue:
     def do(self, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         """What `work`, called with `args`, returns in a thread. Fails with :class:`Busy` if too much is waiting."""
         if self._closed:
-            return fail(Busy("the node is stopping"))
+            return fail(Stopping())
         if len(self._unfinished) >= self._room:
             return fail(Busy(self._full))
         answer: Deferred[Any] = Deferred()  # who cancels it doesn't make room: the thread is still busy
@@ -56,12 +56,12 @@ class Queue:
         self._closed = True
         for answer in list(self._unfinished):
             if not answer.called:
-                answer.errback(Busy("the node is stopping"))
+                answer.errback(Stopping())
 
     def _in_thread(self, answer: "Deferred[Any]", work: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             if self._closed:
-                raise Busy("the node is stopping")
+                raise Stopping()
             result = work(*args)
         except BaseException:
             result = Failure()
@@ -99,7 +99,7 @@ class FairQueue(Queue):
         """Like :meth:`do`, in turn with the other addresses. What is given up before its turn isn't begun, and fails
         with :class:`Busy`, too."""
         if self._closed:
-            return fail(Busy("the node is stopping"))
+            return fail(Stopping())
         if not self._places.take(address):
             return fail(self.no_time())
         answer: Deferred[Any] = Deferred(self._give_up)
