@@ -19,12 +19,17 @@ def plain(text: Any, *_: Any, **__: Any) -> str:
     return f"{text}"
 
 
+def as_is(thing: Any, *_: Any, **__: Any) -> Any:
+    """Itself: whoever writes the line makes text of it."""
+    return thing
+
+
 def named(thing: Any, *_: Any, **__: Any) -> str:
     """The name of a class or function."""
     return f"<{getattr(thing, '__qualname__', 'unknown')}>"
 
 
-PLAIN = {"hl": plain, "pformat": plain, "hltype": named}
+PLAIN = {"hl": plain, "pformat": plain, "hlid": as_is, "hlval": as_is, "hltype": named}
 
 
 def leave_plain() -> None:
