@@ -141,7 +141,7 @@ def _tell(outcome: str, fields: dict[str, Any], is_written: bool) -> None:
 def line(outcome: str, fields: dict[str, Any]) -> bytes:
     """A record as it is written, with the time that it is now."""
     record = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "outcome": outcome}
-    record |= {name: _short(value) for name in FIELDS if (value := fields.get(name)) is not None}
+    record |= {name: _short(fields[name]) for name in FIELDS if name in fields and fields[name] is not None}
     return json.dumps(record).encode() + b"\n"
 
 

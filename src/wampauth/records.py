@@ -21,16 +21,14 @@ class Records:
         :raises OSError: if that can't be done.
         """
         self._path, self._rotate, self._keep = Path(path), rotate, keep
-        self._file = self._open()
+        self._open()
 
     def add(self, line: bytes) -> None:
         """Write one line, whole or not at all. What was written is not buffered.
 
         :raises OSError: if it can't be written.
         """
-        if self._is_gone():
-            self._reopen()
-        size = os.fstat(self._file).st_size
+        size = self._size()
         if size and size + len(line) > self._rotate:
             self._begin_anew()
             size = 0
@@ -42,23 +40,27 @@ class Records:
         """To be called by who has only a few lines to add."""
         os.close(self._file)
 
-    def _open(self) -> int:
+    def _open(self) -> None:
         """Whatever becomes of the file, each line is added at its end (O_APPEND)."""
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.fchmod(file, 0o600)
-        return file
+        self._file, self._opened = file, os.fstat(file)
 
-    def _is_gone(self) -> bool:
-        """Whether another file, or none, is now where ours was."""
+    def _size(self) -> int:
+        """Bytes in the file. If another one, or none, is now where ours was, it is opened anew."""
         try:
-            return not os.path.samestat(self._path.stat(), os.fstat(self._file))
+            found = os.stat(self._path)  # noqa: PTH116 - once for all, and a Path costs more, at each line
         except FileNotFoundError:
-            return True
+            found = None
+        if found is None or not os.path.samestat(found, self._opened):
+            self._reopen()
+            found = os.fstat(self._file)
+        return found.st_size
 
     def _reopen(self) -> None:
-        file = self._open()  # if that fails, we try again at the next line
-        os.close(self._file)
-        self._file = file
+        file = self._file
+        self._open()  # if that fails, we try again at the next line
+        os.close(file)
 
     def _begin_anew(self) -> None:
         """Move the files on by one, ``.1`` being the youngest; the oldest goes."""
