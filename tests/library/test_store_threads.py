@@ -26,7 +26,7 @@ from twisted.python.threadpool import ThreadPool
 
 from wampauth import store as stores
 from wampauth.places import Busy, Stopping
-from wampauth.store import Connection, StoreError, connect, principals, threads, tickets, writing
+from wampauth.store import Connection, StoreError, connect, principals, sqlite, threads, tickets, writing
 from wampauth.store.engine import BUSY
 from wampauth.store.pool import BEHIND, Threads
 from wampauth.store.principals import Principals
@@ -85,6 +85,37 @@ def test_what_is_wrong_with_the_store_is_everybodys_trouble(loop: Loop, known: P
     assert [type(answer) for answer in answers] == [StoreError] * 2
     Path(path + "-away").rename(path)
     assert all_at_once(loop, [known.by_key(by_key()), known.by_key(by_key(OTHER_KEY))])[0].authid == "alice"
+
+
+@only_sqlite
+def test_what_was_asked_before_the_store_was_looked_at_needs_no_other_look(
+    loop: Loop, known: Principals, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop.ask(known.by_key, by_key())
+    queries: Any = known._queries
+    looks: list[Connection] = []
+    is_stale = sqlite.Connection.is_stale
+
+    def look(store: sqlite.Connection) -> bool:
+        looks.append(store)
+        return is_stale(store)
+
+    monkeypatch.setattr(sqlite.Connection, "is_stale", look)
+
+    def ask(moment: float) -> int:
+        """So many looks were taken for a question of that moment."""
+        looks.clear()
+        assert queries.answer(moment, lambda store: store.execute("SELECT 23").fetchall()) == [(23,)]
+        return len(looks)
+
+    before = time.monotonic()
+    assert ask(before) == 0  # it is opened
+    assert [ask(before), ask(before), ask(time.monotonic()), ask(before)] == [0, 0, 1, 0]
+    replaced = Path(path).with_suffix(".new")
+    replaced.write_bytes(Path(path).read_bytes())
+    replaced.replace(path)
+    assert ask(time.monotonic()) == 1
+    assert queries.connections[threading.get_ident()] not in looks  # another one was opened
 
 
 @only_sqlite

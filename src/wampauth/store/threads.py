@@ -149,6 +149,7 @@ class Queries(adbapi.ConnectionPool):
     def __init__(self, engine: str, where: str, threads: int, reactor: Any) -> None:
         """:param engine: the name of the module that knows how to connect."""
         super().__init__(engine, where, longest=LONGEST_QUERY, cp_reactor=reactor, cp_min=1, cp_max=threads)
+        self._looked: dict[Any, float] = {}  # by thread: when its connection was last looked at; seconds, monotonic
         self.start()
 
     def start(self) -> None:
@@ -171,19 +172,23 @@ class Queries(adbapi.ConnectionPool):
 
     def connect(self) -> Any:
         """Runs in a thread: its connection."""
+        self._looked[self.threadID()] = time.monotonic()
         known = self.connections.get(self.threadID())
         if known is not None and known.is_stale():
             self.disconnect(known)
         return super().connect()
 
     def answer(self, asked: float, question: Callable[..., Any], *args: Any) -> Any:
-        """Runs in a thread. A connection that failed once isn't used again.
+        """Runs in a thread. A connection that failed once isn't used again. Of questions that wait side by side, one
+        look at the connection is enough: it comes after they were asked.
 
         :param asked: seconds, monotonic.
         """
         if time.monotonic() - asked > LONGEST_WAIT:
             raise Busy("the store keeps logins waiting for too long")
-        connection = self.connect()
+        connection = self.connections.get(self.threadID())
+        if connection is None or self._looked[self.threadID()] <= asked:
+            connection = self.connect()
         try:
             with sentences(connection):
                 return question(connection, *args)
