@@ -6,6 +6,7 @@ however long a client took between the challenge and its proof, and nothing need
 join. What a client of another transport puts into its authextra counts for nothing.
 """
 
+import functools
 import hmac
 import json
 import os
@@ -24,6 +25,7 @@ LATEST = 253_402_300_799  # seconds since 1970: the year 9999 ends. What is beyo
 PATIENCE = 2.0  # seconds that a client may take to sign a challenge; after that, it is a failure
 PASSWORD_PATIENCE = 10.0  # where it has to compute Argon2id of a password for that
 MOST = 10_000  # challenges to remember
+MARKS = 1_000  # marks to remember from the answer to the session
 MARK = "wampauth"  # the field of authextra that holds the HMAC
 
 
@@ -36,6 +38,7 @@ class Admissions:
         :param key: at least :data:`KEY` bytes, the same wherever the authenticator and its ``Sessions`` run.
         """
         self._prefix, self._key = prefix, key
+        self._mark = functools.lru_cache(maxsize=MARKS)(self._made_mark)  # each is made, and soon looked at
         self.challenged = Challenged()
         self.counts: dict[str, Callable[[str], int]] = {}  # by realm: how many sessions an authid has there
 
@@ -75,7 +78,7 @@ class Admissions:
         """Of `text`, 32 bytes that nobody else can tell, and that are the same wherever the key is."""
         return hmac.digest(self._key, text.encode(), "sha256")
 
-    def _mark(self, realm: str, authid: str, role: str, credential: str | None, expires: float | None) -> str:
+    def _made_mark(self, realm: str, authid: str, role: str, credential: str | None, expires: float | None) -> str:
         """The HMAC. A serializer may make 5 of 5.0, so that a number is always written as a float."""
         moment = None if expires is None else float(expires)
         text = json.dumps([self._prefix, realm, authid, role, credential, moment])

@@ -125,4 +125,5 @@ def checked(principal: Principal) -> Principal:
         raise names.Malformed("expires isn't a number of seconds since 1970")
     names.max_sessions(principal.max_sessions)
     own = {name: value for name, value in principal.extra.items() if not names.RESERVED_EXTRA.fullmatch(name)}
-    return replace(principal, extra=names.portable(own))
+    extra = names.portable(own)
+    return principal if extra == principal.extra else replace(principal, extra=extra)

@@ -18,6 +18,7 @@ class Connection:
     :ivar held: since when we don't read from it, while others are served (``reading.py``).
     :ivar yielded: seconds for which that was so before.
     :ivar excused: seconds that were ours, since this process had too much to do to see what came.
+    :ivar port: the factory of the listening port that accepted it, once that was asked for, if it limits their number.
     :ivar due: when it is to be closed; None: not yet.
     """
 
@@ -29,6 +30,7 @@ class Connection:
     yielded: float = 0.0
     excused: float = 0.0
     transport: Any = None
+    port: Any = None
     address: str = ""
     sessions: set[int] = field(default_factory=set)
     has_left: bool = False

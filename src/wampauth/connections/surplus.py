@@ -96,8 +96,11 @@ def _idle_first(here: list[Connection], number: int, now: float) -> list[Connect
 
 def _port(connection: Connection) -> Any:
     """The factory of the listening port that accepted a connection, if it limits their number."""
-    factory = getattr(getattr(connection.transport, "protocol", None), "factory", None)
-    return factory if hasattr(factory, "max_connections") and hasattr(factory, "protocols") else None
+    if connection.port is None:
+        factory = getattr(getattr(connection.transport, "protocol", None), "factory", None)
+        if hasattr(factory, "max_connections") and hasattr(factory, "protocols"):
+            connection.port = factory
+    return connection.port
 
 
 def _by_address(connections: Iterable[Connection]) -> dict[str, list[Connection]]:
