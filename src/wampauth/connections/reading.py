@@ -19,7 +19,7 @@ from wampauth.places import Places
 AT_ONCE = 400  # connections, of one address half of them
 STEP = 0.02  # seconds, if the reactor has the time
 STEPS = 10  # after so many a connection keeps no place from others: it waits for its client, or for a slow check
-LAST = 8  # of so many turns one is for those that come last, if others want them all
+LAST = 16  # of so many turns one is for those that come last, if others want them all
 LONGEST = 30.0  # seconds for which a connection waits: then its client had better come back
 
 Lines = OrderedDict[str, deque[Connection]]  # by address; whose turn is next comes first
