@@ -23,7 +23,7 @@ from wampauth.refusals import Procedure, refuse_all
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
-from wampauth.told import place, sentence
+from wampauth.told import place, sentence, stopped
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
@@ -192,7 +192,7 @@ def _component(authenticator: Authenticator) -> type[Any]:
                 self.log.error("the authenticator can't start: {error}", error=sentence(error))
                 if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                     self.leave()
-                raise
+                raise stopped(error) from None  # the router logs its text
 
         def onLeave(self, details: CloseDetails) -> None:
             """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""

@@ -20,7 +20,7 @@ from wampauth.refusals import Procedure
 from wampauth.settings import Settings, SettingsError, require_private
 from wampauth.store import StoreError, open_store
 from wampauth.store.verifying import forget_tickets
-from wampauth.told import sentence
+from wampauth.told import sentence, stopped
 
 START_TIMEOUT = 30.0  # seconds
 STOP_TIMEOUT = 3.0  # seconds
@@ -32,6 +32,19 @@ NO_DECOY = (
 
 class TooLate(TimeoutError):
     """An author's ``start`` has taken too long."""
+
+
+class Missing(SettingsError, KeyError):
+    """The checks have asked for a setting that isn't there."""
+
+    __str__ = Exception.__str__
+
+
+class Given(dict[str, Any]):
+    """The settings of the checks. Which of them is missing may be told, and of no other table what was looked up."""
+
+    def __missing__(self, name: object) -> Any:
+        raise Missing(f"the checks miss {name!r}: is that a setting in the component's extra?")
 
 
 def expose(guard: Settings) -> None:
@@ -63,8 +76,8 @@ class Service:
         """
         :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
         :param audit: None: the one that the settings name.
-        :raises SettingsError: if the checks can't work with their settings, or offer no method; what else they raise
-            passes.
+        :raises SettingsError: if the checks can't work with their settings, or offer no method.
+        :raises Stopped: for what else they raise, without its text.
         :raises OSError: if the audit file or a private file can't be opened.
         """
         self.settings = guard
@@ -74,9 +87,13 @@ class Service:
         for file in guard.private_files:
             require_private(file)
         try:
-            self._checks: Any = checks(settings)
-        except KeyError as missing:
-            raise SettingsError(f"the checks miss {missing}: is that a setting in the component's extra?") from None
+            self._checks: Any = checks(Given(settings))
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # whoever made us logs its text
+            if isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next:
+                raise SettingsError(f"the checks can't be made with the settings: {error}") from None  # Python says it
+            raise stopped(error, "the checks can't be made") from None
         self._name = type(self._checks).__name__
         self._where = settings.get("store")
         self._guard = guarding = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
@@ -136,8 +153,14 @@ class Service:
             self._is_starting = True
             start = getattr(self._checks, "start", None)
             starting = maybeDeferred(start, session) if start else maybeDeferred(lambda: None)
+            starting.addErrback(self._not_ending)
             starting.addTimeout(START_TIMEOUT, self._clock, self._too_late).addBoth(self._settle)
         return waiting
+
+    @staticmethod
+    def _not_ending(failure: Failure) -> Failure:
+        """What would end the process, such as ``sys.exit("no licence")``, is a failure like others."""
+        return failure if isinstance(failure.value, Exception) else Failure(stopped(failure.value))
 
     def _too_late(self, *_: object) -> None:
         raise TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")

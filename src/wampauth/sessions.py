@@ -31,7 +31,7 @@ from wampauth.permissions import Permissions
 from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
-from wampauth.told import sentence
+from wampauth.told import sentence, stopped
 from wampauth.watch import Watch
 
 IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
@@ -125,7 +125,7 @@ class RealmSessions(ApplicationSession):
             self.log.error("sessions can't be watched: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()
-            raise
+            raise stopped(error) from None  # the router logs its text
 
     def onLeave(self, details: CloseDetails) -> None:
         if self._operating:

@@ -1,12 +1,13 @@
 """How are an author's checks handed to the router? One configuration, two wirings, a beginning and an end."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import ComponentConfig
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -21,6 +22,7 @@ from wampauth.admission import Admissions
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
 from wampauth.testing.attempt import NoAudit, login
+from wampauth.told import Stopped
 
 ALICE = Principal("alice", "realm1", "frontend", {"foo": 23}, credential="c1")
 TICKET = TicketClaim(authid="alice", ticket="open-sesame", realm="realm1")
@@ -149,6 +151,39 @@ def test_a_setting_that_the_checks_miss_is_named(in_folder: Path) -> None:
     authenticator = Authenticator(lesson.Checks, prefix="org.acme.")
     with pytest.raises(SettingsError, match="the checks miss 'store': is that a setting"):
         authenticator.component.check_config(None, {})
+
+
+def test_what_else_they_look_up_is_not(in_folder: Path) -> None:
+    authenticator = Authenticator(lambda settings: {"alice": 1}["open-sesame"], prefix="org.acme.")
+    with pytest.raises(Stopped) as stopped:
+        authenticator.component.check_config(None, {})
+    assert re.fullmatch(r"the checks can't be made: KeyError \(test_authenticator\.py:\d+\)", str(stopped.value))
+
+
+@pytest.mark.parametrize("error", [ValueError, OSError, SystemExit, asyncio.CancelledError, SyntaxError, ImportError])
+def test_what_the_checks_raise_is_told_without_its_text(in_folder: Path, error: type[BaseException]) -> None:
+    """The router would log it, and end with what would end a process."""
+
+    def fails(settings: Any) -> Any:
+        raise error("open-sesame")
+
+    with pytest.raises(Stopped, match=error.__name__) as stopped:
+        Authenticator(fails, prefix="org.acme.").component.check_config(None, {})
+    assert "open-sesame" not in Failure(stopped.value).getTraceback()
+
+    class Begins(Tickets):
+        start = staticmethod(fails)
+
+    session = Authenticator(Begins, prefix="org.acme.").component(ComponentConfig("realm-auth", {}))
+    with pytest.raises(Stopped, match=error.__name__) as stopped:
+        result(Deferred.fromCoroutine(session.onJoin(None)))
+    assert "open-sesame" not in Failure(stopped.value).getTraceback()
+
+
+@pytest.mark.parametrize("checks", [lambda: None, lambda settings, store: None, type("Bare", (), {})])
+def test_checks_that_cannot_be_called_with_the_settings(in_folder: Path, checks: Any) -> None:
+    with pytest.raises(SettingsError, match=r"the checks can't be made with the settings: .* arguments?\b"):
+        Authenticator(checks, prefix="org.acme.").component.check_config(None, {})
 
 
 def test_a_missing_store_stops_the_node(in_folder: Path) -> None:
@@ -486,5 +521,5 @@ def test_a_connection_that_is_lost_at_the_start_is_told_as_such(in_folder: Path,
     made.configure({})
     session = getattr(made, which)(ComponentConfig("realm1", {"guard": {}}))
     session._session_id = 1
-    with pytest.raises(TransportLost):
+    with pytest.raises(Stopped, match=r"^TransportLost"):
         result(Deferred.fromCoroutine(session.onJoin(None)))

@@ -230,9 +230,33 @@ def test_a_factory_without_a_component(tmp_path: Path) -> None:
 
 def test_what_a_module_may_do_to_us(tmp_path: Path) -> None:
     """It prints, it warns, it exits: we say so, in one sentence, and nothing of it gets into the report."""
-    found = spoilt(tmp_path, lambda config: None, "print('{')\nimport sys\nsys.exit('no licence')\n")
+    found = spoilt(tmp_path, lambda config: None, "print('{')\nimport sys\nsys.exit('open-sesame')\n")
     assert found[0][:2] == ("error", "workers[0].components[0]")
-    assert found[0][2] == "authenticator.AuthenticatorSession can't be imported: SystemExit: no licence"
+    assert found[0][2] == "authenticator.AuthenticatorSession can't be imported: SystemExit (authenticator.py:36)"
+
+
+@pytest.mark.parametrize(
+    ("module", "sentence"),
+    [
+        ("int('open-sesame')", "can't be imported: ValueError (authenticator.py:34)"),
+        ("import jwt_of_ours", "ModuleNotFoundError: No module named 'jwt_of_ours' (authenticator.py:34)"),
+        ("'open-sesame", "can't be imported: SyntaxError (authenticator.py:34)"),
+        (
+            "Checks.__init__ = lambda *_: int('open-sesame')",
+            "the checks can't be made: ValueError (authenticator.py:34)",
+        ),
+        (
+            "def open_sesame(self): ...\nChecks.__init__ = open_sesame",
+            "open_sesame() takes 1 positional argument but 2",
+        ),
+        ("import sys\nprint('open-sesame', file=sys.stderr)\nimport os\nos._exit(3)", "exit code 3"),
+    ],
+)
+def test_what_an_authors_code_raises_is_told_without_its_text(tmp_path: Path, module: str, sentence: str) -> None:
+    """It may hold a secret, and a terminal is seen by others, and kept by CI."""
+    found = spoilt(tmp_path, lambda config: None, module + "\n")
+    assert sentence in found[0][2]
+    assert "open-sesame" not in str(found)
 
 
 def test_a_module_that_ends_the_process(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from wampauth.store import create
 from wampauth.testing import ABORT, WELCOME, Message, Node, NodeError, RawClient, free_port
 from wampauth.testing.node import require_not_running
 from wampauth.testing.transports import read
+from wampauth.worker import FOLDER
 
 BOOT = 90.0  # seconds in which a node must have come up or given up, also on a busy machine
 AT_ONCE = 3  # boots
@@ -630,6 +631,51 @@ BROKEN: dict[str, tuple[Callable[[Bundle], object], str]] = {
 }
 
 
+VAULT = """
+from pathlib import Path
+
+from wampauth import Authenticator
+
+SECRET = Path("vault").read_text()
+{imported}
+
+class Checks:
+    def __init__(self, settings):
+        {made}
+
+    async def start(self, session):
+        {started}
+
+    def ticket(self, claim):
+        return None
+
+vault = Authenticator(Checks, prefix="com.example.")
+AuthenticatorSession, Sessions = vault.component, vault.sessions
+create_ticket = create_cryptosign = vault.function("ticket")
+"""
+IN_THE_VAULT = "open-sesame"
+OPENING = {  # where an author's module fails over what is secret, and what is told of it
+    "imported": "Stopped: ValueError (vault.py:7)",
+    "made": "extra configuration: the checks can't be made: ValueError (vault.py:11)",
+    "started": "the authenticator can't start: ValueError (vault.py:14)",
+}
+
+
+def put_a_secret(where: str) -> Callable[[Bundle], object]:
+    def put(bundle: Bundle) -> None:
+        steps = {name: "int(SECRET)" if name == where else "..." for name in OPENING}
+        (bundle.directory / "vault.py").write_text(VAULT.format(**steps))
+        (bundle.directory / "vault").write_text(IN_THE_VAULT)
+        config = bundle.directory / bundle.config
+        config.write_text(config.read_text().replace('"authenticator.', '"vault.'))
+        edit_worker(bundle, lambda worker: worker["options"]["pythonpath"].append(str(bundle.directory)))
+
+    return put
+
+
+BROKEN |= {name: (put_a_secret(name), sentence) for name, sentence in OPENING.items()}
+
+
 def boot(folder: Path, spoil: Callable[[Bundle], object]) -> tuple[int | None, str, bool]:
     """Exit code, output and whether it listened after all, of a node in which something is spoilt."""
     bundle = empty_bundle(folder)
@@ -637,7 +683,9 @@ def boot(folder: Path, spoil: Callable[[Bundle], object]) -> tuple[int | None, s
     with (folder / "log").open("wb") as log:
         command = [str(Path(sys.executable).with_name("crossbar")), "start", "--loglevel", "error"]
         command += ["--cbdir", str(bundle.directory)]
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+        path = os.pathsep.join([str(FOLDER), *filter(None, [os.environ.get("PYTHONPATH")])])
+        environment = {**os.environ, "PYTHONPATH": path}
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=environment)
         try:
             code = process.wait(BOOT)
         except subprocess.TimeoutExpired:
@@ -663,6 +711,7 @@ def test_a_node_that_must_not_come_up(boots: dict[str, tuple[int | None, str, bo
     code, output, opened = boots[name]
     assert (code, opened) == (1, False)
     assert BROKEN[name][1] in output
+    assert IN_THE_VAULT not in output
 
 
 def test_a_configuration_that_the_node_refuses(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -169,8 +169,8 @@ def test_one_of_your_own_is_made_once(mine: Path) -> None:
 @pytest.mark.parametrize(
     ("where", "sentence"),
     {
-        "nosuchmodule:Store": r"the store nosuchmodule:Store can't be loaded: ModuleNotFoundError: nosuchmodule",
-        "broken:Store": r"the store broken:Store can't be loaded: ModuleNotFoundError: nosuchmodule \(broken\.py:1\)$",
+        "nosuchmodule:Store": r"can't be loaded: ModuleNotFoundError: No module named 'nosuchmodule'$",
+        "broken:Store": r"can't be loaded: ModuleNotFoundError: No module named 'nosuchmodule' \(broken\.py:1\)$",
         "mine:Nothing": r"the store mine:Nothing can't be loaded: AttributeError: ",
         "mine:failing": r"the store mine:failing can't be loaded: RuntimeError \(mine\.py:\d+\)$",
         "mine:text": r"the store mine:text can't be loaded: it can't be called",

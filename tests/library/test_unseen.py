@@ -1,13 +1,17 @@
-"""Does the router lay out for its log only what somebody sees?"""
+"""Does the router lay out for its log only what somebody sees, and nothing that nobody may?"""
 
 import importlib
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from types import ModuleType
 
 import pytest
+from autobahn.wamp.exception import ApplicationError
+from twisted.python.failure import Failure
 
-from wampauth.worker import unseen
+from wampauth.told import Stopped
+from wampauth.worker import importing, unseen
 
 USES = {  # modules in the way of a login, and what they use
     "autobahn.util": ["hl", "hlid", "hlval", "hltype"],
@@ -65,3 +69,25 @@ def test_what_others_use_and_what_is_no_module_is_left_alone(monkeypatch: pytest
     unseen.leave_plain()
     assert author.hl is len  # type: ignore[attr-defined]
     assert importlib.import_module("pprint").pformat is pretty
+
+
+@pytest.mark.parametrize("name", importing.MODULES)
+def test_a_module_that_cannot_be_imported_is_told_without_the_text(
+    router: dict[str, ModuleType], name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether it holds a component, or the factory of a transport."""
+    for module in importing.MODULES:
+        monkeypatch.setattr(importlib.import_module(module), "importlib", importlib)  # as it will be again
+    importing.of_components()
+    importing.of_factories()
+    (tmp_path / "vault.py").write_text("import sys\nsys.exit('open-sesame')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    used = sys.modules[name]
+    with pytest.raises((Stopped, ApplicationError)) as raised:
+        if name == "crossbar.worker":
+            used._appsession_loader({"type": "class", "classname": "vault.Session"})
+        else:
+            used._authenticator_for_name({"create": "vault.create"})
+    told = Failure(raised.value).getTraceback() + str(raised.value)
+    assert "SystemExit (vault.py:2)" in told
+    assert "open-sesame" not in told

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
 
 PATIENCE = 60.0  # seconds that a worker's modules may take, also on a busy machine: as long as a node may
+NO_MODULE = re.compile(r"No module named '?[\w.]+'?\s*\Z")  # of a last line, what Python itself has written
 
 
 @dataclass
@@ -60,8 +62,8 @@ def report(directory: Path, worker: Section) -> Report:
     try:
         told = json.loads(done.stdout)
     except ValueError:
-        last = done.stderr.strip().splitlines()[-1:] or [f"exit code {done.returncode}"]
-        return Report([Finding("", f"it ends while its modules are loaded: {last[0]}")])
+        why = NO_MODULE.search(done.stderr) or [f"exit code {done.returncode}"]
+        return Report([Finding("", f"it ends while its modules are loaded: {why[0]}")])
     return Report(
         [Finding(*finding) for finding in told["findings"]],
         {int(number): known for number, known in told["components"].items()},

@@ -4,7 +4,6 @@ other as the worker would, but nothing is started, and no audit is written.
 ``python -m wampauth.check.worker`` runs in the node directory, with the worker's path: job and report are JSON.
 """
 
-import importlib
 import json
 import os
 import sys
@@ -20,6 +19,7 @@ from wampauth.check.finding import Severity
 from wampauth.sessions import RealmSessions
 from wampauth.settings import SettingsError
 from wampauth.store import StoreError, connect, open_store, showing
+from wampauth.told import load, sentence, text, told
 
 SENTENCES = (SettingsError, StoreError)  # what says enough by itself
 
@@ -61,10 +61,10 @@ class Trial:
             step()
         except SENTENCES as error:
             self._find(str(error))
-        except OSError as error:
-            self._find(": ".join(filter(None, (error.filename, error.strerror or str(error)))))
+        except OSError as error:  # about a file of ours: what an author's code raises is `Stopped`
+            self._find(": ".join(filter(None, (error.filename, text(error)))) or told(error))
         except (Exception, SystemExit) as error:
-            self._find(f"{type(error).__name__}: {error}")
+            self._find(sentence(error))
 
     def _find(self, text: str, severity: Severity = "error") -> None:
         if all(text != known for _, known, _ in self._findings):  # components of one Authenticator suffer together
@@ -72,7 +72,8 @@ class Trial:
 
     def _logged(self, event: Any) -> None:
         if event.get("log_level", LogLevel.info) >= LogLevel.error:
-            self._find(formatEvent(event), "warning")
+            failure = event.get("log_failure")
+            self._find(told(failure.value) if failure else formatEvent(event), "warning")
 
     def _component(self, number: int, component: dict[str, Any]) -> None:
         kind = _load(component["classname"])
@@ -150,13 +151,11 @@ class Trial:
 def _load(name: str) -> Any:
     module, _, attribute = name.rpartition(".")
     try:
-        return getattr(importlib.import_module(module), attribute)
-    except AttributeError as error:
-        if hasattr(error, "name") and error.name == attribute:
-            raise SettingsError(f"{module} has no {attribute}") from None
-        raise SettingsError(f"{name} can't be imported: {type(error).__name__}: {error}") from None
-    except (Exception, SystemExit) as error:
-        raise SettingsError(f"{name} can't be imported: {type(error).__name__}: {error}") from None
+        return getattr(load(module), attribute)
+    except AttributeError:
+        raise SettingsError(f"{module} has no {attribute}") from None
+    except Exception as error:
+        raise SettingsError(f"{name} can't be imported: {sentence(error)}") from None
 
 
 def _personality(extra: dict[str, Any]) -> Any:

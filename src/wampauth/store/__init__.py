@@ -1,7 +1,6 @@
 """Where does the store lie, and how is it opened? Here, and only here, the engines meet."""
 
 import functools
-import importlib
 import re
 from typing import Any
 
@@ -15,7 +14,7 @@ from wampauth.store.principals import Principals
 from wampauth.store.protocol import Certificates, Changes, Enrols, Reaching, Scram, Store
 from wampauth.store.schema import VERSION
 from wampauth.store.tickets import chosen_verifier, ticket_digest
-from wampauth.told import sentence
+from wampauth.told import load, sentence
 
 __all__ = [
     "Certificates",
@@ -132,11 +131,11 @@ def _load(where: str) -> Any:
     """
     module, _, name = where.partition(":")
     try:
-        make = getattr(importlib.import_module(module), name)
+        make = getattr(load(module), name)
         if not callable(make):
             raise SettingsError(f"the store {where} can't be loaded: it can't be called")
         return make()
-    except SettingsError:
+    except (SettingsError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise SettingsError(f"the store {where} can't be loaded: {sentence(error)}") from None

@@ -17,6 +17,8 @@ A listener shows a renewed certificate without a restart (``renewal.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
 (``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
+And of a module that can't be imported it writes what has happened where, and not the text of the exception, which may
+hold a secret (``importing.py``).
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
 and there would be no node to stop any more.
 
@@ -41,7 +43,11 @@ WORKER = "crossbar.worker.main"  # in the arguments of a worker
 CHANGED = {  # modules of the router, and what changes them
     "autobahn.websocket.protocol": [("wampauth.origins", "tell_of_refused")],
     "crossbar.common.twisted.endpoint": [("wampauth.worker.renewal", "renew_certificates")],
-    "crossbar.router.auth": [("wampauth.worker.proofs", "take_one_a_challenge")],
+    "crossbar.router.auth": [
+        ("wampauth.worker.proofs", "take_one_a_challenge"),
+        ("wampauth.worker.importing", "of_factories"),
+    ],
+    "crossbar.worker": [("wampauth.worker.importing", "of_components")],
     "crossbar.worker.proxy": [("wampauth.worker.goodbye", "pass_on"), ("wampauth.worker.announced", "announce")],
 }
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
