@@ -9,6 +9,7 @@ import secrets
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -23,10 +24,11 @@ from test_store_later import LATER, earlier, later
 
 from wampauth import cli as operator
 from wampauth.store import StoreError, connect, create, reading, showing, ticket_digest, writing
-from wampauth.store.engine import transaction
+from wampauth.store.engine import sentences, transaction
 from wampauth.store.reading import Point
 from wampauth.store.schema import VERSION
 from wampauth.testing.wamp import ABORT, CALL, GOODBYE, WELCOME, Message, RawClient, pubkey
+from wampauth.told import sentence
 
 if TYPE_CHECKING:
     from postgres import Server
@@ -128,6 +130,32 @@ def test_a_wrong_password_is_not_repeated(url: str, monkeypatch: pytest.MonkeyPa
     with pytest.raises(StoreError, match="password authentication failed") as refused:
         connect(url)
     assert SECRET not in repr(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("statement", "told"),
+    [
+        ("INSERT INTO secret VALUES (?)", 'duplicate key value violates unique constraint "secret_pkey"'),
+        ("INSERT INTO secret VALUES (? || ?)", 'new row for relation "secret" violates check constraint "short"'),
+        ("SELECT CAST(? AS INTEGER)", 'invalid input syntax for type integer: "..."'),
+        ("SELECT CAST(? || '\n\"' AS JSON)", "invalid input syntax for type json"),
+        ("SELECT to_timestamp(?, 'YYYY')", 'invalid value "..."'),
+        ("SELECT DATE '1-1-1' + ?::INTERVAL", 'invalid input syntax for type interval: "..."'),
+    ],
+)
+def test_what_the_server_quotes_is_not_repeated(url: str, statement: str, told: str) -> None:
+    """It tells what was stored, or was to be, in a line of details, and of a value in the wrong form in the first."""
+    with closing(connect(url)) as store:
+        store.execute("CREATE TABLE secret (value TEXT PRIMARY KEY CONSTRAINT short CHECK (length(value) < 20))")
+        store.execute("INSERT INTO secret VALUES (?)", (SECRET,))
+        with pytest.raises(StoreError) as refused, sentences(store):
+            try:
+                store.execute(statement, (SECRET,) * statement.count("?"))
+            except store.Error as error:
+                assert SECRET[:4] in str(error)  # as the driver has it
+                raise
+    assert str(refused.value) == f"{store.name}: {told}"
+    assert SECRET[:4] not in "".join(traceback.format_exception(refused.value)) + sentence(refused.value)
 
 
 # Making it

@@ -33,6 +33,7 @@ URL = re.compile(
     r"postgresql://([\w.+-]+@)?(?P<place>([\w.-]*(:\d+)?,)*[\w.-]*(:\d+)?/[\w.+-]+)"
     r"(\?sslmode=[a-z-]+(&sslrootcert=[\w./-]+)?)?"
 )
+QUOTED = re.compile('".*(?:"|$)')  # of a value that has the wrong form; other errors quote names of ours
 CONNECT_TIMEOUT = 2  # seconds; below the guard's deadline, like BUSY
 KEEPALIVE = 3  # seconds: is the machine still there?
 LOCK = 7_316_550  # any number; with it, two processes don't make or change the tables at once
@@ -103,11 +104,12 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
 
     @staticmethod
     def explain(error: Exception) -> str:
-        """What the server says, in a line, without the details that quote what is stored."""
+        """What the server says, in a line, without the details that quote what is stored, or was to be."""
         if isinstance(error, psycopg.errors.UndefinedTable):
             return "this database holds no principals; `wampauth add` makes the tables"
         said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
-        return " ".join((said or str(error)).split())
+        said = " ".join((said or str(error)).split())
+        return QUOTED.sub('"..."', said) if isinstance(error, psycopg.DataError) else said
 
 
 def connect(url: str, busy: float = BUSY, longest: float | None = None, upgrading: bool = True) -> Connection:
