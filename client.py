@@ -117,7 +117,7 @@ async def run(reactor: Any, client: Client, url: str, tls: Any, expected: str | 
         protocol = await ApplicationRunner(url, client.config.realm, ssl=tls).run(lambda _: client, start_reactor=False)
         await protocol.is_closed.addTimeout(20, reactor)  # seconds, for a router that goes silent
         said = protocol.wasNotCleanReason or protocol.remoteCloseReason
-        client.cause = said or (UNTRUSTED if url.startswith("wss:") else "it closed the connection")
+        client.cause = said or (UNTRUSTED if url.startswith("wss:") else "it closed the connection (try wss://)")
     except Exception as error:
         client.cause = "it doesn't answer" if isinstance(error, TimeoutError) else str(error).rstrip(".")
         if isinstance(error, ConnectError):

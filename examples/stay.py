@@ -20,6 +20,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 
 SILENT = 20.0  # seconds after which a router that doesn't answer is given up
+CLOSED = "it closed the connection. Does it want wss://, or is its certificate from an authority that isn't trusted?"
 
 
 class Staying(ApplicationSession):
@@ -50,9 +51,11 @@ class Staying(ApplicationSession):
         print(f"ended: {details.reason}", flush=True)
         self.disconnect()
 
-    def onDisconnect(self) -> None:
+    def gone(self, closed: Any) -> Any:
+        """The connection is over, perhaps before the session began."""
         if not self.joined.called:
             self.joined.callback(False)
+        return closed
 
 
 async def run(reactor: Any, session: Staying, url: str, seconds: float, expected: str | None) -> None:
@@ -60,11 +63,14 @@ async def run(reactor: Any, session: Staying, url: str, seconds: float, expected
     try:
         runner = ApplicationRunner(url, session.config.realm)
         protocol = await runner.run(lambda _: session, start_reactor=False)
+        protocol.is_closed.addBoth(session.gone)
         if await session.joined.addTimeout(SILENT, reactor):
             staying = reactor.callLater(seconds, session.leave)
             await protocol.is_closed
             if staying.active():
                 staying.cancel()
+        elif not session.reason:
+            print(f"No session with the router: {CLOSED}", file=sys.stderr)
     except TimeoutError:
         print("No session with the router: no answer, or a certificate that isn't trusted.", file=sys.stderr)
     except Exception as error:

@@ -5,6 +5,7 @@ and says nothing; here it is remembered (:attr:`Section.doubled`).
 """
 
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -85,16 +86,22 @@ class Places:
     :ivar roles: of each realm.
     :ivar own: the authenticators' realms.
     :ivar watched: the realms in which there is a component called ``Sessions``.
+    :ivar stores: where principals are looked up: files as seen from here, URLs without who connects, or module:name.
     """
 
     files: list[str] = field(default_factory=list)
     roles: dict[str, set[str]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     watched: set[str] = field(default_factory=set)
+    stores: set[str] = field(default_factory=set)
 
-    def add(self, config: Any) -> None:
-        """Take in what one configuration has."""
+    def add(self, config: Any, folder: Path) -> None:
+        """Take in what one configuration has that lies in `folder`."""
         for _, section in walk(config):
+            if isinstance(store := section.get("store"), str):
+                self.stores.add(
+                    _without_user(store).partition("?")[0] if ":" in store else os.path.relpath(folder / store)
+                )
             name = section.get("name")
             if isinstance(name, str) and isinstance(section.get("roles"), list):
                 roles = self.roles.setdefault(name, set())
@@ -115,7 +122,7 @@ def beside(store: str) -> Places:
         return places
     for file, config in _configurations(Path(store).absolute().parent):
         places.files.append(file.name)
-        places.add(config)
+        places.add(config, file.parent)
     return places
 
 
@@ -175,7 +182,9 @@ def _is_same(named: str, store: str, folder: Path) -> bool:
 
 
 def _without_user(url: str) -> str:
-    scheme, _, rest = url.partition("://")
+    scheme, is_url, rest = url.partition("://")
+    if not is_url:
+        return url
     host, slash, path = rest.partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
 

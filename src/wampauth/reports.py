@@ -129,6 +129,7 @@ class Reports:
         except Exception as error:
             self._fault("the audit can't be written: {error}", error=error)
         if self._refusals:
-            self.log.error("{count} attempts were refused in {seconds:g} s", count=self._refusals, seconds=SUMMARY)
+            were = "attempt was" if self._refusals == 1 else "attempts were"
+            self.log.error("{n} {were} refused in {seconds:g} s", n=self._refusals, were=were, seconds=SUMMARY)
         self._refusals = self._faults = 0
         self._counting = False

@@ -267,6 +267,10 @@ def test_rotate_a_ticket(operator: Operator) -> None:
     assert f"{new} follows {old['id']}, which runs out in 7d." in rotated.stderr
     assert abs(seconds_from_now(by_id[old["id"]]["expires"]) - 7 * 86400) < 60
     assert (by_id[new]["kind"], by_id[new]["label"], by_id[new]["expires"]) == ("ticket", "for CI", None)
+    same = operator.done("key", "alice", fresh_key(), "--label", "for CI").stderr
+    assert " Another one is called 'for CI', too: say its id to `rotate` or `revoke` it." in same
+    assert "Another one" not in operator.done("ticket", "alice", "--label", "laptop").stderr
+    assert "Another one" not in operator.done("ticket", "alice").stderr
 
 
 @pytest.mark.parametrize("name", ["id", "label"])
@@ -566,6 +570,39 @@ def test_without_a_store(tmp_path: Path, command: str) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("extra", "sentence"),
+    [
+        (
+            {"tickets": {}},
+            ", and none is named in config.json. Where checks of your own do without, `wampauth log` and",
+        ),
+        ({"store": "store.db"}, ". In config.json it is {folder}/store.db: say `--store {folder}/store.db`"),
+        ({"store": "own_store:Store"}, ". In config.json it is own_store:Store: say `--store own_store:Store`"),
+        ({"store": "postgresql://x:secret@db/p?password=secret"}, ": say `--store postgresql://db/p`"),
+        ({"store": "none.db"}, ": `wampauth add` makes one"),
+    ],
+)
+def test_without_a_store_where_a_node_has_another_or_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any], sentence: str
+) -> None:
+    monkeypatch.chdir(tmp_path.parent)
+    operator = Operator(tmp_path / "none.db")
+    config = {"version": 2, "workers": [{"components": [{"extra": extra}]}]}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    for command in ("list",), ("why", "x"), ("sessions",), ("revoke", "x", "--yes"):
+        refused = operator.run(*command)
+        assert refused.exit_code == 1
+        assert refused.stderr.startswith(f"Error: there is no store at {operator.path}")
+        assert sentence.format(folder=tmp_path.name) in refused.stderr
+        assert "secret" not in refused.stderr
+    assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
+    added = operator.done("add", "bob", "--realm", "realm1", "--role", "frontend", "--force").stderr
+    assert (f"No store is named in config.json, so no node asks this one ({operator.path})." in added) == (
+        "store" not in extra
+    )
+
+
 def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> None:
     operator = Operator(tmp_path / "principals.db")
     old = os.umask(0)
@@ -722,6 +759,9 @@ def test_nobody_is_added_to_the_authenticators_own_realm(beside: Operator, force
 
 
 def test_add_tells_where_nobody_watches(beside: Operator) -> None:
-    assert beside.done("add", "bob", "--realm", "devices", "--role", "device").stderr == ""
+    added = "{} joins {} as {}, once it has a ticket or a key.\n"
+    said = beside.done("add", "bob", "--realm", "devices", "--role", "device").stderr
+    assert said == added.format("bob", "devices", "device")
     said = beside.done("add", "carol", "--realm", "annex", "--role", "guest").stderr
-    assert said.startswith("No `Sessions` watches annex: who is revoked stays in it until it leaves")
+    assert said.startswith(added.format("carol", "annex", "guest"))
+    assert "No `Sessions` watches annex: who is revoked stays in it until it leaves" in said

@@ -1082,7 +1082,7 @@ def test_a_flood_of_refusals_is_one_line_in_the_log(guarded: MakeGuarded, logged
     assert len(logged) == 1
     guard.attempt(Check(Refused("no such credential")))
     guard.clock.advance(SUMMARY)
-    assert logged[1:] == ["1 attempts were refused in 60 s"]
+    assert logged[1:] == ["1 attempt was refused in 60 s"]
 
 
 def test_a_flood_that_is_our_fault_is_some_lines_and_not_one_each(guarded: MakeGuarded, logged: list[str]) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.assertion.rewrite import AssertionRewritingHook
 from twisted.internet.defer import Deferred, succeed
 
 from examples import own_store
@@ -237,6 +238,14 @@ BAD = {
     Nonsense: "test_by_ids_has_nothing_of_the_unknown",
     Single: "test_changes_begin_anywhere",
 }
+
+
+def test_the_contracts_asserts_show_what_they_have_compared() -> None:
+    parts = [module for name, module in sys.modules.items() if name.startswith("wampauth.testing.contract.")]
+    assert parts
+    for part in parts:
+        assert part.__spec__ is not None
+        assert isinstance(part.__spec__.loader, AssertionRewritingHook)
 
 
 @pytest.mark.parametrize(("store", "test"), BAD.items(), ids=[bad.__name__ for bad in BAD])

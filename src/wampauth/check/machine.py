@@ -14,13 +14,13 @@ from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
 
 SOON = 21 * 86400  # seconds before its end in which a certificate should be renewed
-NO_HTTP2 = "out of reach where `wampauth start`, or its PYTHONPATH, starts the node"
+NO_HTTP2 = "out of reach under `wampauth start`; docs/dependencies.md"
 FLAWS = {  # packages that see what strangers send: since when a flaw is mended, and which
     "autobahn": ("20.12.3", "CVE-2020-35678"),
     "cryptography": ("44.0.1", "CVE-2024-12797"),
     "h2": ("4.3.0", f"CVE-2025-57804; {NO_HTTP2}"),
     "hpack": ("4.2.0", f"CVE-2026-59980; {NO_HTTP2}"),
-    "idna": ("3.15", "CVE-2026-45409; no stranger's text reaches it"),
+    "idna": ("3.15", "CVE-2026-45409; no stranger's text reaches it; docs/dependencies.md"),
     "jinja2": ("3.1.6", "CVE-2025-27516"),
     "pynacl": ("1.6.2", "CVE-2025-69277"),
     "twisted": ("24.7.0", "CVE-2024-41671"),

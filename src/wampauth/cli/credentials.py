@@ -39,6 +39,7 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
     identifier = writing.add_credential(store, authid, {**credential, **given})
     acted("ticket", authid, credential=identifier, change=_described({"kind": credential["kind"], **given}))
     sentence = f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
+    sentence += _alike(store, authid, given)
     say(sentence, ticket=secret, authid=authid, credential=identifier, kind=credential["kind"])
 
 
@@ -54,7 +55,8 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
     verifier = keys.read_public(pubkey)
     identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})
     acted("key", authid, credential=identifier, change=_described({"key": verifier, **given}))
-    say(f"{authid} has the key {identifier}.", authid=authid, credential=identifier, kind="key", pubkey=verifier)
+    sentence = f"{authid} has the key {identifier}.{_alike(store, authid, given)}"
+    say(sentence, authid=authid, credential=identifier, kind="key", pubkey=verifier)
 
 
 @click.command()
@@ -69,7 +71,8 @@ def cert(store: Connection, authid: str, file: Path, **options: str | None) -> N
     identifier = writing.add_credential(store, authid, credential)
     told = {"fingerprint": credential["verifier"], "expires": credential["expires"]}
     acted("cert", authid, credential=identifier, change=_described(told))
-    say(f"{authid} has the certificate {identifier}.", authid=authid, credential=identifier, kind="cert", **told)
+    sentence = f"{authid} has the certificate {identifier}.{_alike(store, authid, credential)}"
+    say(sentence, authid=authid, credential=identifier, kind="cert", **told)
 
 
 @click.command()
@@ -151,6 +154,7 @@ def rotate(
     sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
     if old["expires"] and not {**given, **successor}.get("expires"):
         sentence += " It has no end itself: --expires gives it one."
+    sentence += _alike(store, authid, {"label": old["label"], **given})
     numbers: dict[str, Any] = {}
     if not seconds(overlap):
         told = ended(store, showing.show(store, authid), old["id"])
@@ -212,6 +216,14 @@ def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
             else f"the variable {from_env} isn't set: export it first"
         )
     return chosen
+
+
+def _alike(store: Connection, authid: str, given: dict[str, Any]) -> str:
+    """A sentence if another credential of AUTHID has the label that was just given."""
+    labels = [one["label"] for one in showing.show(store, authid)["credentials"] if one["label"]]
+    if sum(names.look_alike(label, given.get("label") or "") for label in labels) < 2:
+        return ""
+    return f" Another one is called {given['label']!r}, too: say its id to `rotate` or `revoke` it."
 
 
 def _described(terms: dict[str, str]) -> str:

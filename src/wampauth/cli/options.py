@@ -1,6 +1,7 @@
 """What do the commands have in common? The store that they work on, and the options for credentials."""
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -10,6 +11,7 @@ import click
 
 from wampauth import names
 from wampauth.cli.reaching import Own
+from wampauth.nodeconfig import beside
 from wampauth.store import OWN, Connection, connect, create, make_room, moments, showing, upgraded
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
@@ -72,6 +74,8 @@ def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Ca
             if nodes and OWN.fullmatch(path):
                 command(Own(path), *args, **options)
                 return
+            if not new:
+                _look_for(path)
             if urgent:
                 make_room(path)
             if new:
@@ -87,6 +91,24 @@ def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Ca
         return run
 
     return decorate
+
+
+def _look_for(path: str) -> None:
+    """See whether a store that is not there is meant to be there.
+
+    :raises showing.Refused: if the configurations beside it name another one, or none.
+    """
+    if ":" in path or os.path.lexists(path):
+        return
+    places = beside(path)
+    files, stores = " and ".join(places.files), sorted(places.stores)
+    if files and not stores:
+        raise showing.Refused(
+            f"there is no store at {path}, and none is named in {files}. Where checks of your own do without,"
+            " `wampauth log` and `wampauth why --last` tell of logins"
+        )
+    if files and os.path.relpath(path) not in stores:
+        raise showing.Refused(f"there is no store at {path}. In {files} it is {stores[0]}: say `--store {stores[0]}`")
 
 
 def with_terms(command: Command) -> Command:

@@ -34,6 +34,9 @@ def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) 
     places = beside(path)
     require_place(places, realm, role, force)
     _add(authid=authid, realm=realm, role=role, extra=extra)
+    if places.files and not places.stores:
+        files = " and ".join(places.files)
+        click.echo(f"No store is named in {files}, so no node asks this one ({path}).", err=True)
     if places.files and realm not in places.watched:
         click.echo(
             f"No `Sessions` watches {realm}: who is revoked stays in it until it leaves (see `wampauth check`).",
@@ -45,7 +48,8 @@ def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) 
 def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> None:
     writing.add(store, {"authid": authid, "realm": realm, "role": role, "extra": parsed(extra)})
     acted("add", names.authid(authid), realm=realm, change=f"role {role}")
-    say(None, authid=names.authid(authid), realm=realm, role=role)
+    who = names.authid(authid)
+    say(f"{who} joins {realm} as {role}, once it has a ticket or a key.", authid=who, realm=realm, role=role)
 
 
 @click.command("list")
@@ -112,7 +116,7 @@ def restore(store: Connection, authid: str) -> None:
     """Take the revocation of AUTHID back. Credentials that were withdrawn one by one stay withdrawn."""
     writing.restore(store, authid)
     acted("restore", authid)
-    say(None, authid=authid, state="active")
+    say(f"{authid} is restored. What was revoked one by one stays so.", authid=authid, state="active")
 
 
 @click.command("import")
@@ -128,8 +132,8 @@ def import_(store: Connection, file: Any, force: bool) -> None:
         count = moving.load(
             store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
         )
-    acted("import", change=f"{count} principals")
-    say(f"{count} principals were imported.", imported=count)
+    acted("import", change=f"{count} principal{'' if count == 1 else 's'}")
+    say("1 principal was imported." if count == 1 else f"{count} principals were imported.", imported=count)
 
 
 @click.command()

@@ -97,7 +97,8 @@ class Causes:
         record = some.last
         peer = f" from {record['peer']}" if "peer" in record else ""
         if "count" in record:
-            return f"{some.times} more attempts{peer} were {record['outcome']}"
+            more = f"attempt{peer} was" if some.times == 1 else f"attempts{peer} were"
+            return f"{some.times} more {more} {record['outcome']}"
         who = _who(record)
         claimed = claims(record)
         often = f" {some.times} times since {some.since}" if some.times > 1 else ""

@@ -80,7 +80,7 @@ ROWS = {
     "version": About(
         "the opening handshake: does it name a version?",
         "A version tells a stranger which faults to try.",
-        "running.md",
+        "strangers.md",
     ),
     # malformed
     "malformed-joins": About(

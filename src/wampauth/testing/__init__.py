@@ -8,6 +8,7 @@ import importlib
 import os
 import secrets
 import socket
+import sys
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -51,8 +52,9 @@ if TYPE_CHECKING:
 PORTS = range(20_000, 32_000)
 SHARES = 16
 _given: deque[int] = deque(maxlen=100)
+CONTRACT = "wampauth.testing.contract"
 CONTRACTS = ("StoreContract", "CertificatesContract", "EnrolsContract", "ReachingContract", "ScramContract")
-LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, "wampauth.testing.contract")}
+LATER = {"login": "wampauth.testing.attempt", **dict.fromkeys(CONTRACTS, CONTRACT)}
 __all__ = [
     "ABORT",
     "AUTHENTICATE",
@@ -87,11 +89,12 @@ __all__ = [
     "sign",
 ]
 
+if "pytest" in sys.modules:  # now, before anybody imports them: so its asserts show what they have compared
+    sys.modules["pytest"].register_assert_rewrite(CONTRACT)
+
 
 def __getattr__(name: str) -> Any:
     """Import what is needed seldom."""
-    if name in CONTRACTS:
-        importlib.import_module("pytest").register_assert_rewrite(LATER[name])  # so that it shows what it has compared
     if name in LATER:
         return getattr(importlib.import_module(LATER[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
