@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from wampauth import names
-from wampauth.cli import changing, credentials, enrolling, principals, sessions
+from wampauth.cli import changing, credentials, enrolling, principals, rotating, sessions
 from wampauth.cli.acting import AUDIT
 from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
@@ -30,7 +30,7 @@ GROUPS = {
     "Who may join": (principals.add, principals.list_, principals.show, changing.set_, principals.remove),
     "What they log in with": (
         *(credentials.ticket, credentials.key, credentials.cert, credentials.password, enrolling.enrol),
-        *(credentials.keygen, credentials.rotate),
+        *(credentials.keygen, rotating.rotate),
     ),
     "Who is in, who shall leave, and what has happened": (
         *(sessions.sessions, why, sessions.kick, credentials.revoke, principals.restore, log),

@@ -14,16 +14,13 @@ import click
 
 from wampauth import certificates, keys, names, scram
 from wampauth.cli.acting import acted, audits_of_store
-from wampauth.cli.doers import ALREADY, FOLLOWS, Acts
-from wampauth.cli.options import SPAN, Authid, on_store, seconds, terms, with_chosen, with_terms
+from wampauth.cli.doers import ALREADY, Acts
+from wampauth.cli.options import Authid, on_store, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
 from wampauth.cli.saying import say, with_json
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 from wampauth.store.moments import iso
 from wampauth.store.moments import seconds as seconds_of
-
-SHOWN = {"key": "key is a public key", "cert": "certificate is a file with one"}
-FOLLOWED_BY = {"scram": "password", "token": "enrol"}  # the kinds that aren't rotated
 
 
 @click.command()
@@ -37,9 +34,9 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
     secret, credential = new_ticket(from_stdin, from_env)
     given = terms(store, **options)
     identifier = writing.add_credential(store, authid, {**credential, **given})
-    acted("ticket", authid, credential=identifier, change=_described({"kind": credential["kind"], **given}))
+    acted("ticket", authid, credential=identifier, change=described({"kind": credential["kind"], **given}))
     sentence = f"{authid} has the {credential['kind']} ticket {identifier}.".replace(" ticket ticket", " ticket")
-    sentence += _alike(store, authid, given)
+    sentence += alike(store, authid, given)
     say(sentence, ticket=secret, authid=authid, credential=identifier, kind=credential["kind"])
 
 
@@ -54,8 +51,8 @@ def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> N
     given = terms(store, **options)
     verifier = keys.read_public(pubkey)
     identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})
-    acted("key", authid, credential=identifier, change=_described({"key": verifier, **given}))
-    sentence = f"{authid} has the key {identifier}.{_alike(store, authid, given)}"
+    acted("key", authid, credential=identifier, change=described({"key": verifier, **given}))
+    sentence = f"{authid} has the key {identifier}.{alike(store, authid, given)}"
     say(sentence, authid=authid, credential=identifier, kind="key", pubkey=verifier)
 
 
@@ -70,8 +67,8 @@ def cert(store: Connection, authid: str, file: Path, **options: str | None) -> N
     credential = of_certificate(store, file, terms(store, **options))
     identifier = writing.add_credential(store, authid, credential)
     told = {"fingerprint": credential["verifier"], "expires": credential["expires"]}
-    acted("cert", authid, credential=identifier, change=_described(told))
-    sentence = f"{authid} has the certificate {identifier}.{_alike(store, authid, credential)}"
+    acted("cert", authid, credential=identifier, change=described(told))
+    sentence = f"{authid} has the certificate {identifier}.{alike(store, authid, credential)}"
     say(sentence, authid=authid, credential=identifier, kind="cert", **told)
 
 
@@ -92,7 +89,7 @@ def password(store: Connection, authid: str, from_stdin: bool, from_env: str | N
     verifier = scram.derive(names.ticket(chosen), reading.scram_salt(store, authid))
     given = terms(store, **options)
     identifier = writing.set_password(store, authid, verifier, given)
-    acted("password", authid, credential=identifier, change=_described(given) or None)
+    acted("password", authid, credential=identifier, change=described(given) or None)
     sentence = f"{authid} has the password {identifier}, and no other."
     say(sentence, authid=authid, credential=identifier, kind="scram")
 
@@ -104,62 +101,6 @@ def keygen(file: Path) -> None:
     """Make a key pair: the private half in FILE (for you alone), the public half in FILE.pub and on standard output."""
     pubkey = keys.generate(file)
     say(None, shown=pubkey, pubkey=pubkey, file=str(file))
-
-
-@click.command()
-@click.argument("authid", type=Authid())
-@click.argument("credential")
-@click.argument("pubkey", metavar="[PUBKEY|FILE]", required=False)
-@click.option("--overlap", default="7d", show_default=True, metavar="SPAN", help="How long the old one still counts.")
-@with_terms
-@with_json
-@with_chosen
-@on_store()
-def rotate(
-    store: Connection,
-    authid: str,
-    credential: str,
-    pubkey: str | None,
-    overlap: str,
-    from_stdin: bool,
-    from_env: str | None,
-    **options: str | None,
-) -> None:
-    """Give a credential a successor of its kind, and let it run out after the overlap. A key's successor is PUBKEY, a
-    certificate's is in FILE."""
-    if not SPAN.fullmatch(overlap):
-        raise click.UsageError("--overlap is a span like 7d, 12h or 0s")
-    old = showing.credential(store, authid, credential)
-    kind = old["kind"]
-    if kind in FOLLOWED_BY:
-        raise showing.Refused(f"{credential} is a {kind}: `wampauth {FOLLOWED_BY[kind]} {authid}` gives another one")
-    given = terms(store, **options)
-    if kind in SHOWN:
-        if from_stdin or from_env:
-            raise click.UsageError(f"the successor of a {SHOWN[kind]}, not a ticket")
-        if not pubkey:
-            raise click.UsageError(f"the successor of a {SHOWN[kind]}: give it as the last argument")
-        is_key = kind == "key"
-        shown = {"verifier": keys.read_public(pubkey)} if is_key else of_certificate(store, Path(pubkey), given)
-        secret, successor = None, {"kind": kind, **given, **shown}
-    else:
-        if pubkey:
-            raise click.UsageError("the successor of a ticket is a ticket, not a public key")
-        secret, successor = new_ticket(from_stdin, from_env)
-        if kind != successor["kind"]:
-            raise click.UsageError("a chosen ticket is followed by a chosen one: --from-stdin or --from-env")
-    identifier = writing.rotate(store, authid, credential, {**given, **successor}, seconds(overlap))
-    change = _described({FOLLOWS: old["id"], "which ends in": overlap, **given})
-    acted("rotate", authid, credential=identifier, change=change)
-    sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
-    if old["expires"] and not {**given, **successor}.get("expires"):
-        sentence += " It has no end itself: --expires gives it one."
-    sentence += _alike(store, authid, {"label": old["label"], **given})
-    numbers: dict[str, Any] = {}
-    if not seconds(overlap):
-        told = ended(store, showing.show(store, authid), old["id"])
-        sentence, numbers = f"{sentence} {told}", {**told.numbers()}
-    say(sentence, ticket=secret, authid=authid, credential=identifier, follows=credential, overlap=overlap, **numbers)
 
 
 @click.command()
@@ -218,7 +159,7 @@ def chosen_secret(from_stdin: bool, from_env: str | None) -> str:
     return chosen
 
 
-def _alike(store: Connection, authid: str, given: dict[str, Any]) -> str:
+def alike(store: Connection, authid: str, given: dict[str, Any]) -> str:
     """A sentence if another credential of AUTHID has the label that was just given."""
     labels = [one["label"] for one in showing.show(store, authid)["credentials"] if one["label"]]
     if sum(names.look_alike(label, given.get("label") or "") for label in labels) < 2:
@@ -226,6 +167,6 @@ def _alike(store: Connection, authid: str, given: dict[str, Any]) -> str:
     return f" Another one is called {given['label']!r}, too: say its id to `rotate` or `revoke` it."
 
 
-def _described(terms: dict[str, str]) -> str:
+def described(terms: dict[str, str]) -> str:
     """What the audit has of a credential."""
     return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in terms.items())

@@ -81,16 +81,21 @@ def _enrol(
         acted("enrol", authids[0], credential=made[0], realm=realm, change=until)
     else:
         acted("enrol", realm=realm, change=f"{until} for each of {len(authids)}, {authids[0]} to {authids[-1]}")
-    rows = [(authid, token, terms["expires"]) for authid, token in zip(authids, tokens, strict=True)]
+    _show([(authid, token, terms["expires"]) for authid, token in zip(authids, tokens, strict=True)], as_json, alone)
+    whose = authids[0] if alone else f"{len(authids)} devices"
+    click.echo(f"{whose}: good once, until {terms['expires']}. This is the only time that a token is shown.", err=True)
+
+
+def _show(rows: list[tuple[str, str, str]], as_json: bool, alone: bool) -> None:
+    """Print the tokens: each as JSON, the only one by itself, or many in CSV."""
     if as_json:
         for row in rows:
             click.echo(json.dumps(dict(zip(COLUMNS, row, strict=True))))
     elif alone:
-        click.echo(tokens[0])
+        ((_, token, _),) = rows
+        click.echo(token)
     else:
         csv.writer(sys.stdout, lineterminator="\n").writerows([COLUMNS, *rows])
-    whose = authids[0] if alone else f"{len(authids)} devices"
-    click.echo(f"{whose}: good once, until {terms['expires']}. This is the only time that a token is shown.", err=True)
 
 
 def numbered(prefix: str, first: int, count: int) -> list[str]:

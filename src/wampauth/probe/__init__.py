@@ -9,12 +9,13 @@ router that isn't on this machine is left alone unless the user says that they m
 import os
 import ssl
 from pathlib import Path
+from typing import Any
 
 import click
 from nacl.signing import SigningKey
 
 from wampauth.probe import run
-from wampauth.probe.report import FALLS, as_json, as_text, spent, summary
+from wampauth.probe.report import FALLS, Row, as_json, as_text, spent, summary
 from wampauth.probe.target import Address, Target, Unreachable, resolve
 from wampauth.probe.turns import trust
 
@@ -35,8 +36,8 @@ class NotProbed(click.ClickException):
 @click.option(
     "--key", "key_file", type=click.Path(path_type=Path), help="A file with a private key: 32 raw bytes, or hex."
 )
-@click.option("--key-authid", metavar="AUTHID", help="Whose key it is, if not AUTHID's.")
-@click.option("--key-realm", metavar="REALM", help="The realm of the key's owner, if another.")
+@click.option("--key-authid", default="", metavar="AUTHID", help="Whose key it is, if not AUTHID's.")
+@click.option("--key-realm", default="", metavar="REALM", help="The realm of the key's owner, if another.")
 @click.option("--topic", metavar="URI", help="A topic that the role may subscribe to.")
 @click.option("--procedure", metavar="URI", help="A procedure that the role may call; it is called, without arguments.")
 @click.option(
@@ -49,56 +50,44 @@ class NotProbed(click.ClickException):
 @click.option("--i-may-test-this-host", "may", is_flag=True, help="Probe a router that isn't on this machine.")
 def probe(
     url: str,
-    realm: str,
-    authid: str,
     ticket_env: str | None,
     key_file: Path | None,
-    key_authid: str | None,
-    key_realm: str | None,
-    topic: str | None,
-    procedure: str | None,
     ca: Path | None,
     cert: Path | None,
     wants_json: bool,
     may: bool,
+    **about: Any,  # realm, authid and the others that a `Target` has under these names
 ) -> None:
     """Test a router's authentication from outside, in about a minute: any WAMP router, with WebSocket and JSON.
 
     Exit code 0: nothing falls. 1: something falls. 2: there was nothing to probe, or we mustn't.
     """
     address = _address(url, may)
-    ticket, key, note = _ticket(ticket_env), _key(key_file), ""
-    if ticket and not address.is_secure and not address.is_loopback:
-        ticket, note = None, "the true ticket isn't sent through a network without TLS"
-    target = Target(
-        address,
-        realm,
-        authid,
-        ticket=ticket,
-        key=key,
-        key_realm=key_realm or "",
-        key_authid=key_authid or "",
-        topic=topic,
-        procedure=procedure,
-        note=note,
-        trust=_trust(ca, cert) if address.is_secure else None,
-    )
-    limit = target.budget.limit
-    click.echo(
-        f"Probing {address.shown} ({address.addresses[0]}): at most {limit.connections} connections,"
-        f" {limit.messages} messages, {limit.seconds:g} seconds.",
-        err=True,
-    )
-    try:
-        rows = run.probe(target, lambda line: click.echo(f"  {line}", err=True))
-    except Unreachable as error:
-        raise NotProbed(str(error)) from None
+    ticket, note = _kept_back(_ticket(ticket_env), address)
+    key = _key(key_file)
+    context = _trust(ca, cert) if address.is_secure else None
+    target = Target(address, ticket=ticket, note=note, key=key, trust=context, **about)
+    rows = _rows(target)
     if wants_json:
         click.echo(as_json(address.shown, rows, target.budget))
     else:
         click.echo(f"{as_text(rows)}\n\n{summary(rows)}. {spent(target.budget)}")
     if any(row.verdict == FALLS for row in rows):
         raise SystemExit(1)
+
+
+def _rows(target: Target) -> list[Row]:
+    """Probe, and tell of the progress."""
+    address, limit = target.address, target.budget.limit
+    click.echo(
+        f"Probing {address.shown} ({address.addresses[0]}): at most {limit.connections} connections,"
+        f" {limit.messages} messages, {limit.seconds:g} seconds.",
+        err=True,
+    )
+    try:
+        return run.probe(target, lambda line: click.echo(f"  {line}", err=True))
+    except Unreachable as error:
+        raise NotProbed(str(error)) from None
 
 
 def _address(url: str, may: bool) -> Address:
@@ -123,6 +112,13 @@ def _ticket(variable: str | None) -> str | None:
     if not (ticket := os.environ.get(variable)):
         raise click.BadParameter(f"there is no environment variable {variable}", param_hint="--ticket-env")
     return ticket
+
+
+def _kept_back(ticket: str | None, address: Address) -> tuple[str | None, str]:
+    """The ticket, where it may be sent; else why it isn't."""
+    if ticket and not address.is_secure and not address.is_loopback:
+        return None, "the true ticket isn't sent through a network without TLS"
+    return ticket, ""
 
 
 def _key(file: Path | None) -> SigningKey | None:

@@ -26,7 +26,7 @@ BINDING = "tls-unique"
 
 
 class Unreachable(Exception):
-    """There is no router that we could talk to, or we mustn't. The text says why."""
+    """There is no router that we could talk to, or a credential isn't what it was said to be. The text says why."""
 
 
 class Turned(Exception):
