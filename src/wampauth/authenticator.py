@@ -1,29 +1,26 @@
 """How does the router come to ask an author's checks? The two lines that hand them over, in its two ways.
 
-``dynamic``: a component registers each check as a procedure, which the router calls. ``function``: the router calls
-what a factory returns, without a detour over WAMP. Both lead through the one guard that there is in a process.
+``dynamic``: a component (``component.py``) registers each check as a procedure, which the router calls. ``function``:
+the router calls what a factory returns, without a detour over WAMP. Both lead through the one guard that there is in a
+process.
 """
 
 import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from autobahn.twisted.wamp import ApplicationSession
-from autobahn.wamp.exception import ApplicationError
-from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails
 from twisted.internet import reactor
-from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
-from wampauth.guard import OWN_REALMS
+from wampauth.component import ROUTER_WORKER, component_of
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure, refuse_all
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
-from wampauth.told import place, sentence, stopped
+from wampauth.told import sentence
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
@@ -31,7 +28,6 @@ NO_FUNCTION = (
     'the router has no transports of type "function" for the method {}: write "type": "dynamic" there, '
     "and name the procedure that the component registers"
 )
-ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
 
 
 class Authenticator:
@@ -62,7 +58,7 @@ class Authenticator:
         self._settings: dict[str, Any] | None = None  # of the checks, with the section "guard"
         self._admissions: Admissions | None = None
         self._service: Service | None = None
-        self.component = _component(self)
+        self.component = component_of(self)
         self.sessions = sessions_of(self)
 
     def function(self, method: str) -> Callable[[dict[str, Any], Any], Procedure]:
@@ -160,55 +156,3 @@ class Authenticator:
         if ROUTER_WORKER in sys.argv or self._settings is not None:
             raise SettingsError('a transport of type "function" takes no "config" here: ' + ONE)
         self.configure(config)
-
-
-def _component(authenticator: Authenticator) -> type[Any]:
-    class AuthenticatorSession(ApplicationSession):
-        """Registers the checks as procedures, or leaves: a node whose clients can't log in must not come up."""
-
-        log = Logger()
-        _authenticator = authenticator
-
-        @staticmethod
-        def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
-            """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
-            authenticator.configure(extra)
-            authenticator.service()
-
-        def __init__(self, config: ComponentConfig) -> None:
-            super().__init__(config)
-            worker.begin()
-            authenticator.configure(config.extra)
-            OWN_REALMS.add(config.realm)
-            self._service = authenticator.service()
-
-        async def onJoin(self, details: SessionDetails) -> None:
-            options = RegisterOptions(invoke="roundrobin") if self._service.settings.shared else None
-            try:
-                await self._service.started(self)
-                for method, procedure in self._service.procedures.items():
-                    await self.register(procedure, f"{authenticator.prefix}authenticate.{method}", options=options)
-            except Exception as error:
-                self.log.error("the authenticator can't start: {error}", error=sentence(error))
-                if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
-                    self.leave()
-                raise stopped(error) from None  # the router logs its text
-
-        def onLeave(self, details: CloseDetails) -> None:
-            """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""
-            if details.reason not in worker.ORDERLY and ROUTER_WORKER in sys.argv:
-                self.log.error("the authenticator was put out of its realm ({r}); this worker ends", r=details.reason)
-                worker.end()
-            super().onLeave(details)
-
-        def onUserError(self, fail: Any, msg: str) -> None:
-            """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already. What is
-            no refusal is a mistake, ours or of what the checks do with their session. Its text may quote what a client
-            has sent, so only its place is told."""
-            error = fail.value
-            if isinstance(error, CancelledError):
-                return  # nobody waits for an answer any more: who asked is gone, or the node is stopping
-            if not (isinstance(error, ApplicationError) and error.error.startswith(authenticator.prefix)):
-                self.log.error("the guard has failed: {fault}", fault=place(error))
-
-    return AuthenticatorSession

@@ -58,6 +58,17 @@ def expose(guard: Settings) -> None:
         serve(guard.metrics)
 
 
+def _made(checks: Callable[[dict[str, Any]], object], settings: dict[str, Any]) -> Any:
+    try:
+        return checks(Given(settings))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whoever made us logs its text
+        if isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next:
+            raise SettingsError(f"the checks can't be made with the settings: {error}") from None  # Python says it
+        raise stopped(error, "the checks can't be made") from None
+
+
 class Service:
     """The guarded procedures of an ``Authenticator``."""
 
@@ -86,26 +97,26 @@ class Service:
         self._clock = clock
         for file in guard.private_files:
             require_private(file)
-        try:
-            self._checks: Any = checks(Given(settings))
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # whoever made us logs its text
-            if isinstance(error, TypeError) and error.__traceback__ and not error.__traceback__.tb_next:
-                raise SettingsError(f"the checks can't be made with the settings: {error}") from None  # Python says it
-            raise stopped(error, "the checks can't be made") from None
+        self._checks = _made(checks, settings)
         self._name = type(self._checks).__name__
         self._where = settings.get("store")
-        self._guard = guarding = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
+        self._guard = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
+        self.procedures = {method: self._guard.wrap(method, self._once_started(method)) for method in self._offered()}
+        self._is_started = self._is_starting = False
+        self._waiting: list[Deferred[None]] = []
+
+    def _offered(self) -> list[str]:
+        """The methods that the checks have.
+
+        :raises SettingsError: if they have none, or what one needs isn't set.
+        """
         offered = [method for method in METHODS if callable(getattr(self._checks, method, None))]
         if not offered:
             raise SettingsError(f"{self._name} has none of the methods {', '.join(METHODS)}")
         if any(METHODS[method].has_decoys for method in offered):
-            self._see_to_decoys(guard)
+            self._see_to_decoys(self.settings)
         self._warn_of_misspelt_methods()
-        self.procedures = {method: guarding.wrap(method, self._once_started(method)) for method in offered}
-        self._is_started = self._is_starting = False
-        self._waiting: list[Deferred[None]] = []
+        return offered
 
     def _see_to_decoys(self, guard: Settings) -> None:
         """Nobody can log in unless strangers can be challenged like everybody else, and guess once at each."""

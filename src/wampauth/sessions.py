@@ -17,43 +17,41 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import claims, connections, figures, permissions, worker
-from wampauth.admission import Admissions, is_marked, is_proxied
+from wampauth import connections, figures, permissions, worker
+from wampauth.admission import Admissions
 from wampauth.answering import of as answering_of
 from wampauth.audit import open_audit
 from wampauth.authorizing import Authorizer
-from wampauth.claims import Principal
 from wampauth.ending import Ending
 from wampauth.live import Live
 from wampauth.lookup import Lookup
 from wampauth.operating import Operating
 from wampauth.permissions import Permissions
+from wampauth.recognition import Recognition
 from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
 from wampauth.told import sentence, stopped
 from wampauth.watch import Watch
 
-IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
-NO_STORE = (
-    "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
-    "they end when their time is up, and not before"
-)
 LOST = "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); this worker ends"
-NOT_OURS = (
-    "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
-    "authenticators and Sessions in different processes need the same file as 'admission_key'"
-)
 
 
 class Admitting(Protocol):
     """What is asked of an ``Authenticator`` here."""
 
     @property
-    def prefix(self) -> str: ...
-    def admissions(self) -> Admissions: ...
-    def configure(self, extra: Mapping[str, Any] | None, whole: bool = ...) -> None: ...
-    def configuration(self) -> tuple[dict[str, Any], Settings]: ...
+    def prefix(self) -> str:
+        """Of all URIs."""
+
+    def admissions(self) -> Admissions:
+        """What marks the sessions that are admitted."""
+
+    def configure(self, extra: Mapping[str, Any] | None, whole: bool = ...) -> None:
+        """Take the settings from a component's ``extra``."""
+
+    def configuration(self) -> tuple[dict[str, Any], Settings]:
+        """The settings of the checks, and those of the guard."""
 
 
 def sessions_of(authenticator: Admitting) -> type[Any]:
@@ -93,41 +91,47 @@ class RealmSessions(ApplicationSession):
         self._ending = Ending(self, clock, for_good=self._permissions is not None)
         self._watch: Watch | None = None  # until we have joined
         self._operating: Operating | None = None
-        self._told_of_marks = self._told_of_credentials = False
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Begin to watch, or leave: a node whose sessions can't be ended must not come up."""
         try:
-            settings, self._guard = self._authenticator.configuration()
-            self._admissions = self._authenticator.admissions()
-            self._connections.configure(None, self._guard.trusted_proxies)
-            IN_THIS_PROCESS.add(self._admissions)
-            self._audit = open_audit(self._guard.audit)
-            store = open_store(settings["store"]) if "store" in settings else None
-            lookup = Lookup(store, self._clock) if store else None
-            self._watch = watch = Watch(lookup, self._clock, self._end, self._guard.oldest_leaves)
-            self._tell_figures(watch)
-            await watch.reach()  # first: what changes from now on isn't missed
-            await self.subscribe(self._joined, "wamp.session.on_join")
-            await self.subscribe(self._left, "wamp.session.on_leave")
-            for session in await self.call("wamp.session.list"):
-                await self._adopt(watch, session, first=True)
-            if self._permissions:
-                authorizer = Authorizer(self._permissions, watch, partial(self._adopt, watch))
-                await self.register(authorizer.authorize, self._procedure)
-            watch.start()
-            self._admissions.counts[self._realm] = watch.live.count
-            if store and (answering := answering_of(store, self._clock)):
-                self._operating = Operating(self._realm, watch, answering, self._guard.oldest_leaves)
-                await answering.look()  # an operator sees a node that is up
-            self._connections.watch(self._realm)
+            await self._begin()
         except Exception as error:
             self.log.error("sessions can't be watched: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()
             raise stopped(error) from None  # the router logs its text
 
+    async def _begin(self) -> None:
+        settings, self._guard = self._authenticator.configuration()
+        self._admissions = self._authenticator.admissions()
+        self._connections.configure(None, self._guard.trusted_proxies)
+        self._audit = open_audit(self._guard.audit)
+        store = open_store(settings["store"]) if "store" in settings else None
+        self._recognition = Recognition(str(self._realm), self._admissions, self._guard, has_store=store is not None)
+        lookup = Lookup(store, self._clock) if store else None
+        self._watch = watch = Watch(lookup, self._clock, self._end, self._guard.oldest_leaves)
+        self._tell_figures(watch)
+        await watch.reach()  # first: what changes from now on isn't missed
+        await self._hear_who_is_here(watch)
+        if self._permissions:
+            authorizer = Authorizer(self._permissions, watch, partial(self._adopt, watch))
+            await self.register(authorizer.authorize, self._procedure)
+        watch.start()
+        self._admissions.counts[self._realm] = watch.live.count
+        if store and (answering := answering_of(store, self._clock)):
+            self._operating = Operating(self._realm, watch, answering, self._guard.oldest_leaves)
+            await answering.look()  # an operator sees a node that is up
+        self._connections.watch(self._realm)
+
+    async def _hear_who_is_here(self, watch: Watch) -> None:
+        await self.subscribe(self._joined, "wamp.session.on_join")
+        await self.subscribe(self._left, "wamp.session.on_leave")
+        for session in await self.call("wamp.session.list"):
+            await self._adopt(watch, session, first=True)
+
     def onLeave(self, details: CloseDetails) -> None:
+        """Watch no more. Unless the node ends, so must this worker: nobody would end its sessions."""
         if self._operating:
             self._operating.stop()
         if self._watch:
@@ -177,20 +181,10 @@ class RealmSessions(ApplicationSession):
         session = details["session"]
         if known := watch.live.get(session):
             return known
-        principal = self._admissions.read(self._realm, details)
-        if principal is None:
-            self._tell_of_marks(details)
-            return None
-        self._tell_of_credentials(watch, principal)
-        live = self._described(principal, details)
-        watch.add(live)
+        live = self._recognition.live(details)
+        if live:
+            watch.add(live)
         return live
-
-    def _described(self, principal: Principal, details: dict[str, Any]) -> Live:
-        """The session of `principal`, with what the router knows of its client; through a proxy, all but the method."""
-        method = None if is_proxied(details) else details.get("authmethod")
-        origin = claims.origin(details, self._guard.trusted_proxies)
-        return Live(details["session"], principal, origin.address, principal.expires, method, origin.is_secure)
 
     # -- who has to go
 
@@ -209,19 +203,6 @@ class RealmSessions(ApplicationSession):
         if watch.has_store:
             figures.tell(watch, "store_up", lambda watch: not watch.health.store_is_away, realm=realm)
         expose(self._guard)
-
-    def _tell_of_credentials(self, watch: Watch, principal: Principal) -> None:
-        if principal.credential is not None and not watch.has_store and not self._told_of_credentials:
-            self.log.error(NO_STORE, realm=self._realm)
-            self._told_of_credentials = True
-
-    def _tell_of_marks(self, details: Mapping[str, Any]) -> None:
-        """Once, or a stranger who forges marks could fill the log."""
-        if self._told_of_marks or not is_marked(details):
-            return
-        if not any(other.read(self._realm, details) for other in IN_THIS_PROCESS):
-            self.log.error(NOT_OURS, realm=self._realm)
-            self._told_of_marks = True
 
     def _record(self, outcome: str, live: Live, **more: str | None) -> None:
         known = {"authid": live.principal.authid, "credential": live.principal.credential, "realm": self._realm}

@@ -16,8 +16,7 @@ from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 import authenticator as lesson
-from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim, guard
-from wampauth import authenticator as module
+from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim, component, guard
 from wampauth.admission import Admissions
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
@@ -48,7 +47,7 @@ def details(method: str = "ticket", ticket: str = "open-sesame") -> dict[str, An
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The realms that are closed here aren't for other tests in this process."""
     monkeypatch.setattr("wampauth.guard.OWN_REALMS", set())
-    monkeypatch.setattr(module, "OWN_REALMS", guard.OWN_REALMS)
+    monkeypatch.setattr(component, "OWN_REALMS", guard.OWN_REALMS)
 
 
 @pytest.fixture
@@ -260,7 +259,7 @@ def test_a_function_that_brings_settings_beside_a_component_is_unavailable(in_fo
 
 
 def test_a_function_in_a_router_worker_brings_no_settings(monkeypatch: pytest.MonkeyPatch, logged: list[str]) -> None:
-    monkeypatch.setattr("sys.argv", ["crossbar", "_exec_worker", "--klass", module.ROUTER_WORKER])
+    monkeypatch.setattr("sys.argv", ["crossbar", "_exec_worker", "--klass", component.ROUTER_WORKER])
     authenticator = Authenticator(Tickets, prefix="org.acme.")
     assert refused(authenticator.function("ticket")({"a": 1}, None)).error == "org.acme.unavailable"
     assert 'takes no "config" here' in logged[-1]

@@ -1,0 +1,94 @@
+"""Where does the router find the procedures that it calls? A component in the realm of the authenticators registers
+them, one for each check."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from autobahn.twisted.wamp import ApplicationSession
+from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails
+from twisted.internet.defer import CancelledError
+from twisted.logger import Logger
+
+from wampauth import worker
+from wampauth.guard import OWN_REALMS
+from wampauth.service import Service
+from wampauth.told import place, sentence, stopped
+
+ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
+
+
+class Serving(Protocol):
+    """What is asked of an ``Authenticator`` here."""
+
+    @property
+    def prefix(self) -> str:
+        """Of the procedures."""
+
+    def configure(self, extra: Mapping[str, Any] | None) -> None:
+        """Take the settings from a component's ``extra``."""
+
+    def service(self) -> Service:
+        """The checks behind their guard."""
+
+
+def component_of(authenticator: Serving) -> type[Any]:
+    """Make the component's class for the checks of `authenticator`."""
+
+    class AuthenticatorSession(Registering):
+        _authenticator = authenticator
+
+        @staticmethod
+        def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
+            """Called by Crossbar.io before it starts the component; what this raises stops the node, with its text."""
+            authenticator.configure(extra)
+            authenticator.service()
+
+    return AuthenticatorSession
+
+
+class Registering(ApplicationSession):
+    """Registers the checks as procedures, or leaves: a node whose clients can't log in must not come up."""
+
+    log = Logger()
+    _authenticator: Serving
+
+    def __init__(self, config: ComponentConfig) -> None:
+        """:raises SettingsError: if the settings in the ``extra`` are wrong, or the checks can't work with them."""
+        super().__init__(config)
+        worker.begin()
+        self._authenticator.configure(config.extra)
+        OWN_REALMS.add(config.realm)
+        self._service = self._authenticator.service()
+
+    async def onJoin(self, details: SessionDetails) -> None:
+        """Start the checks, and register them."""
+        options = RegisterOptions(invoke="roundrobin") if self._service.settings.shared else None
+        try:
+            await self._service.started(self)
+            for method, procedure in self._service.procedures.items():
+                name = f"{self._authenticator.prefix}authenticate.{method}"
+                await self.register(procedure, name, options=options)
+        except Exception as error:
+            self.log.error("the authenticator can't start: {error}", error=sentence(error))
+            if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
+                self.leave()
+            raise stopped(error) from None  # the router logs its text
+
+    def onLeave(self, details: CloseDetails) -> None:
+        """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""
+        if details.reason not in worker.ORDERLY and ROUTER_WORKER in sys.argv:
+            self.log.error("the authenticator was put out of its realm ({r}); this worker ends", r=details.reason)
+            worker.end()
+        super().onLeave(details)
+
+    def onUserError(self, fail: Any, msg: str) -> None:
+        """Autobahn would log each refusal as a warning with a traceback; the guard has recorded it already. What is no
+        refusal is a mistake, ours or of what the checks do with their session. Its text may quote what a client has
+        sent, so only its place is told."""
+        error = fail.value
+        if isinstance(error, CancelledError):
+            return  # nobody waits for an answer any more: who asked is gone, or the node is stopping
+        if not (isinstance(error, ApplicationError) and error.error.startswith(self._authenticator.prefix)):
+            self.log.error("the guard has failed: {fault}", fault=place(error))
