@@ -18,17 +18,8 @@ FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"check", "supervision"},
     {"testing"},
-    {
-        "authenticator",
-        "component",
-        "sessions",
-        "recognition",
-        "authorizing",
-        "operating",
-        "watch",
-        "service",
-        "fallback",
-    },
+    {"authenticator", "component", "sessions", "recognition", "authorizing", "operating"}
+    | {"watch", "service", "fallback"},
     {"guard", "turns", "decoys", "proofs", "reports", "refusals", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "endings", "health", "metrics", "answering"},
     {
