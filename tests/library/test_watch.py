@@ -235,9 +235,12 @@ def test_who_was_not_let_in_by_our_authenticator_is_left_alone(watched: Watched,
     assert "'admission_key'" in log[0]
 
 
-def test_the_address_in_the_audit_is_the_clients_own(watched: Watched) -> None:
+def test_the_address_in_the_audit_is_the_clients_own(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also behind a proxy in front of the node, if that is trusted."""
-    watched.component._guard = Settings(trusted_proxies=("10.0.0.1",))
+    settings = {"store": "acme:Register"}, Settings(trusted_proxies=("10.0.0.1",))
+    monkeypatch.setattr(FakeAuthenticator, "configuration", lambda _: settings)
+    watched = Watched(monkeypatch)
+    assert watched.start() is None
     for number, peer in (1, "tcp4:10.0.0.1:5"), (2, "tcp4:10.0.0.2:5"):
         details, _ = admitted(number)
         transport = {"peer": peer, "http_headers_received": {"x-forwarded-for": "192.0.2.7"}}
