@@ -20,7 +20,7 @@ from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.task import react
 
 SILENT = 20.0  # seconds after which a router that doesn't answer is given up
-CLOSED = "it closed the connection. Does it want wss://, or is its certificate from an authority that isn't trusted?"
+CLOSED = "it closed the connection. Does it want wss://, or its authority named by SSL_CERT_FILE (docs/tls.md)?"
 
 
 class Staying(ApplicationSession):
