@@ -578,7 +578,7 @@ def test_without_a_store(tmp_path: Path, command: str) -> None:
             ", and none is named in config.json. Where checks of your own do without, `wampauth log` and",
         ),
         ({"store": "store.db"}, ". In config.json it is {folder}/store.db: say `--store {folder}/store.db`"),
-        ({"store": "own_store:Store"}, ". In config.json it is own_store:Store: say `--store own_store:Store`"),
+        ({"store": "own_store:Store"}, ". In config.json it is own_store:Store, one of your own: `wampauth log` and"),
         ({"store": "postgresql://x:secret@db/p?password=secret"}, ": say `--store postgresql://db/p`"),
         ({"store": "none.db"}, ": `wampauth add` makes one"),
     ],

@@ -108,7 +108,13 @@ def _look_for(path: str) -> None:
             " `wampauth log` and `wampauth why --last` tell of logins"
         )
     if files and os.path.relpath(path) not in stores:
-        raise showing.Refused(f"there is no store at {path}. In {files} it is {stores[0]}: say `--store {stores[0]}`")
+        told = f"there is no store at {path}. In {files} it is {stores[0]}"
+        if OWN.fullmatch(stores[0]):
+            raise showing.Refused(
+                f"{told}, one of your own: `wampauth log` and `wampauth why --last` tell of logins, and"
+                f" `wampauth --store {stores[0]} sessions` of who is in, if it can"
+            )
+        raise showing.Refused(f"{told}: say `--store {stores[0]}`")
 
 
 def with_terms(command: Command) -> Command:
