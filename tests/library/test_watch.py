@@ -505,6 +505,20 @@ def test_a_store_that_is_over_with_the_node_denies_everything_and_is_no_news(wat
     assert (watched.killed, log) == ([], [])
 
 
+def test_what_was_given_back_before_we_could_look_ends_nobody(watched: Watched) -> None:
+    """What counts is what the store says now."""
+    details = watched.join(1)
+    watched.tick()
+    watched.register.answer = lambda answer: fail(OSError("gone"))
+    alice = watched.register.people.pop("c1")
+    watched.tick()
+    assert not watched.may(details)
+    watched.register.people["c1"], watched.register.changed = alice, {"person-1"}
+    watched.register.answer = lambda answer: answer
+    watched.tick()
+    assert (watched.may(details), watched.killed) == (True, [])
+
+
 async def never() -> None:
     await Deferred()
 

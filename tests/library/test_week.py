@@ -144,7 +144,8 @@ def test_an_end_in_time(moment: float) -> None:
 def test_a_late_end_is_found() -> None:
     verdicts = ended(101.0 + PROMISE + 0.1)
     assert verdicts.counts["late endings"] == len(verdicts.faults) == 1
-    assert verdicts.faults == ["102.1 s: alice outlived its credential by 1.10 s: com.example.revoked"]
+    course = "in since 20.0; counts: True 9.0 to 10.0, frontend 9.0 to 10.0, None 100.0 to 101.0"
+    assert verdicts.faults == [f"102.1 s: alice outlived its credential by 1.10 s: com.example.revoked ({course})"]
 
 
 def test_who_brings_an_end_may_have_had_to_wait_for_a_core() -> None:
@@ -162,6 +163,29 @@ def test_after_an_outage_an_end_comes_when_it_is_over(what: str) -> None:
 
 def test_an_outage_that_was_over_long_before_excuses_nothing() -> None:
     assert ended(103.0, (STORE, 50.0, 60.0)).faults != []
+
+
+@pytest.mark.parametrize(
+    ("outages", "late"),
+    [
+        ([], 29.3),
+        ([(STORE, 102.5, 105.0)], 25.3),  # there was time enough to look
+        ([(STORE, 101.2, 107.0)], 0.0),
+        ([(NODE, 101.2, 103.0), (STORE, 103.5, 105.0)], 0.0),
+    ],
+)
+def test_what_was_given_back_before_anybody_could_look(outages: list[tuple[str, float, float]], late: float) -> None:
+    """Revoked from 100 to 101 on, restored from 106 on, and revoked again from 130 on."""
+    for moment, lasts in (101.2, 0.0), (101.9, 0.0), (130.3, late):
+        who, ticket = revoked()
+        who.role.becomes("frontend", 106.5, 107.2)
+        who.role.becomes(None, 129.9, 130.0)
+        verdicts = Verdicts()
+        for what, begin, end in outages:
+            verdicts.begins(what, "away", begin).end = end
+        verdicts.ending(Ending(who, ticket, "frontend", 19.9, 20.0, moment, "com.example.revoked"))
+        assert [f"{lasts:.2f} s" in fault for fault in verdicts.faults] == [True] * bool(lasts)
+    assert verdicts.overdue(who, ticket, "frontend", 20.0, 129.0) is bool(late)
 
 
 def test_an_end_without_a_reason_is_found() -> None:

@@ -5,12 +5,13 @@ Moments are seconds on the monotonic clock.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 CLOCKS = 0.1  # seconds that the store's clock and ours may differ, where something runs out
 Value = TypeVar("Value")
+Missed = Callable[[float, float], bool]  # whether nobody may have looked between two moments
 
 
 @dataclass
@@ -127,11 +128,27 @@ class Principal:
             return True
         return credential.counts.may_have_been(False, since, until) or self.role.may_have_been(None, since, until)
 
-    def loses(self, credential: Credential, role: str, since: float) -> tuple[float, float]:
+    def loses(
+        self, credential: Credential, role: str, since: float, missed: Missed = lambda since, until: False
+    ) -> tuple[float, float]:
         """When one who was let in at `since`, on this credential with this role, may not go on any more: at the
-        earliest, and at the latest; infinity: as far as is known, he may."""
-        spans = [span for span in self._rightful(credential, role) if span.begin <= since <= span.latest]
-        return max(((span.earliest, span.latest) for span in spans), default=(-math.inf, since))
+        earliest, and at the latest; infinity: as far as is known, he may.
+
+        :param missed: what was taken away and given back meanwhile ends nobody, or somebody: either is right.
+        """
+        spans = sorted(self._rightful(credential, role), key=lambda span: span.begin)
+        now = [(span.earliest, span.latest) for span in spans if span.begin <= since <= span.latest]
+        earliest, latest = max(now, default=(-math.inf, since))
+        for span in spans:
+            if now and latest < span.begin and missed(latest, span.begin):
+                latest = span.latest
+        return earliest, latest
+
+    def course(self, credential: Credential, zero: float) -> str:
+        """What became of him and his credential, in seconds since `zero`: from when on, at the earliest and latest."""
+        changes = [(one.since, one.until, str(one.value)) for one in self.role.changes]
+        changes += [(one.since, one.until, f"counts: {one.value}") for one in credential.counts.changes]
+        return ", ".join(f"{value} {since - zero:.1f} to {until - zero:.1f}" for since, until, value in sorted(changes))
 
     def _rightful(self, credential: Credential | None, role: str) -> Iterator[Span]:
         if credential is not None and credential in self.credentials:

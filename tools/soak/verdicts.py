@@ -95,6 +95,15 @@ class Verdicts:
             one.what in what and one.begin <= until and one.end + BACK >= since for one in reversed(self.outages)
         )
 
+    def missed(self, since: float, until: float) -> bool:
+        """Whether the node may not have looked between these moments: for too short a time, all was in order."""
+        for one in sorted(self.outages, key=lambda one: one.begin):
+            if one.what in (STORE, NODE) and one.end + BACK >= since:
+                if min(one.begin, until) - since > PROMISE:
+                    return False
+                since = max(since, one.end + BACK)
+        return until - since <= PROMISE
+
     def waited(self, since: float, until: float) -> float:
         """For how long they had to wait in that time, at most."""
         found = 0.0
@@ -148,7 +157,7 @@ class Verdicts:
 
     def ending(self, ending: Ending) -> None:
         """Judge whether a session ended for a reason, and in time."""
-        earliest, latest = ending.who.loses(ending.credential, ending.role, ending.joined)
+        earliest, latest = ending.who.loses(ending.credential, ending.role, ending.joined, self.missed)
         self.counts[f"end: {ending.reason}"] += 1
         if ending.moment >= earliest - CLOCKS:
             self._in_time(ending, max(latest, ending.joined))
@@ -176,13 +185,13 @@ class Verdicts:
                 return
             self.counts["late endings"] += 1
             when = "" if kind == "ordinary" else f" after {STORE} or {NODE} was back"
-            self.fault(
-                ending.moment, f"{ending.who.authid} outlived its credential by {late:.2f} s{when}: {ending.reason}"
-            )
+            said = f"{ending.who.authid} outlived its credential by {late:.2f} s{when}: {ending.reason}"
+            course = ending.who.course(ending.credential, self.began)
+            self.fault(ending.moment, f"{said} (in since {ending.joined - self.began:.1f}; {course})")
 
     def overdue(self, who: Principal, credential: Credential, role: str, joined: float, now: float) -> bool:
         """Whether a session that is still there should have ended long ago, although all is in order."""
-        _, latest = who.loses(credential, role, joined)
+        _, latest = who.loses(credential, role, joined, self.missed)
         due = max(latest, joined)
         if now - due < FORGOTTEN or self.out((STORE, NODE), now - FORGOTTEN, now):
             return False
