@@ -10,14 +10,17 @@ import functools
 import hmac
 import json
 import os
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wampauth import names
 from wampauth.claims import Principal
 from wampauth.settings import SettingsError, require_private
+from wampauth.worker import proven
 
 KEY = 32  # bytes, at least
 LENGTH = 16  # bytes of the HMAC that are kept: half of SHA-256, and as long as RFC 2104 (section 5) wants it to be
@@ -39,7 +42,7 @@ class Admissions:
         """
         self._prefix, self._key = prefix, key
         self._mark = functools.lru_cache(maxsize=MARKS)(self._made_mark)  # each is made, and soon looked at
-        self.challenged = Challenged()
+        self.challenged = Challenged(prefix)
         self.counts: dict[str, Callable[[str], int]] = {}  # by realm: how many sessions an authid has there
 
     def fields(self, principal: Principal) -> dict[str, Any]:
@@ -85,37 +88,64 @@ class Admissions:
         return hmac.digest(self._key, text.encode(), "sha256")[:LENGTH].hex()
 
 
-class Challenged:
-    """Who has shown a key, and has yet to prove that it is his? The guard asks; ``Sessions`` in the same process hears
-    of those who join. Elsewhere nobody is ever heard of."""
+@dataclass(slots=True)
+class Waiting:
+    """A challenge that may yet be met."""
 
-    def __init__(self) -> None:
-        self._waiting: OrderedDict[int, tuple[Any, Callable[[bool], None]]] = OrderedDict()  # and the timer
+    timer: Any
+    settle: Callable[[bool], None]
+    receipt: str
+
+
+class Challenged:
+    """Who has been challenged, and has yet to prove who it is? The guard asks. Whoever checks the proof tells
+    (``worker/proven.py``), or ``Sessions`` in the same process, which hears of those who join.
+
+    :ivar procedure: by which it can be told from another process.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        """:param prefix: of the authenticator's URIs."""
+        self.procedure = f"{prefix}authenticate.proven.{secrets.token_hex(8)}"
+        self._waiting: OrderedDict[int, Waiting] = OrderedDict()
+        proven.HERE[self.procedure] = self
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def wait_for(self, session: int, clock: Any, settle: Callable[[bool], None], patience: float = PATIENCE) -> None:
-        """Have `settle` called once: with True if that session joins within `patience`, else with False.
+    def wait_for(self, session: int, clock: Any, settle: Callable[[bool], None], patience: float = PATIENCE) -> str:
+        """Have `settle` called once: with True if that session is proven or joins within `patience`, else with False.
 
         :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
         :param patience: seconds.
+        :returns: the receipt that :meth:`proven` asks for.
         """
         self._settle(session, False)
-        self._waiting[session] = clock.callLater(patience, self._settle, session, False), settle
+        timer, receipt = clock.callLater(patience, self._settle, session, False), secrets.token_hex(LENGTH)
+        self._waiting[session] = Waiting(timer, settle, receipt)
         if len(self._waiting) > MOST:
             self._settle(next(iter(self._waiting)), False)
+        return receipt
+
+    def proven(self, session: Any, receipt: Any) -> None:
+        """The proof of a session was right, says one who has the receipt. Without that, nothing happens."""
+        waiting = self._waiting.get(session) if isinstance(session, int) else None
+        if waiting is None or not isinstance(receipt, str) or not receipt.isascii():
+            return
+        if hmac.compare_digest(waiting.receipt, receipt):
+            self._settle(session, True)
 
     def joined(self, session: int) -> None:
         """A session has joined, whosever it is."""
         self._settle(session, True)
 
     def _settle(self, session: int, is_proven: bool) -> None:
-        timer, settle = self._waiting.pop(session, (None, None))
-        if timer is not None and timer.active():
-            timer.cancel()
-        if settle is not None:
-            settle(is_proven)
+        waiting = self._waiting.pop(session, None)
+        if waiting is None:
+            return
+        if waiting.timer.active():
+            waiting.timer.cancel()
+        waiting.settle(is_proven)
 
 
 def is_marked(details: Mapping[str, Any]) -> bool:

@@ -12,11 +12,16 @@ from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
 from wampauth import worker
+from wampauth.admission import Challenged
 from wampauth.guard import OWN_REALMS
 from wampauth.service import Service
 from wampauth.told import place, sentence, stopped
 
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
+NOT_HEARD = (
+    "proofs that are right can't be heard of ({error}): what a challenge has cost comes back with time alone. Let the "
+    "authenticators' role register, and the proxies' role call, whatever begins with {prefix}"
+)
 
 
 class Serving(Protocol):
@@ -70,11 +75,22 @@ class Registering(ApplicationSession):
             for method, procedure in self._service.procedures.items():
                 name = f"{self._authenticator.prefix}authenticate.{method}"
                 await self.register(procedure, name, options=options)
+            if self._service.challenged is not None:
+                await self._hear_of_proofs(self._service.challenged)
         except Exception as error:
             self.log.error("the authenticator can't start: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()
             raise stopped(error) from None  # the router logs its text
+
+    async def _hear_of_proofs(self, challenged: Challenged) -> None:
+        """Of right ones that another process has checked; in this one it is known without."""
+        options = RegisterOptions(invoke="last")  # a session before this one, if the router has it still, is dead
+        try:
+            await self.register(challenged.proven, challenged.procedure, options=options)
+        except ApplicationError as error:
+            if ROUTER_WORKER not in sys.argv:
+                self.log.error(NOT_HEARD, error=error.error, prefix=f"{self._authenticator.prefix}authenticate.")
 
     def onLeave(self, details: CloseDetails) -> None:
         """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""

@@ -205,7 +205,7 @@ class Guard:
         """What the router is told: a copy, since the router changes what it gets."""
         told: Admitted = {"realm": principal.realm, "authid": principal.authid, "role": principal.role}
         told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
-        return {**told, **METHODS[attempt.method].told(principal)}
+        return {**told, **METHODS[attempt.method].told(principal), **self._proofs.told(attempt)}
 
     def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
         """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""

@@ -32,6 +32,7 @@ class Attempt:
     claim: Claim | None = None  # once it is known to be well-formed
     has_turn: bool = False  # it had one, and hasn't left it
     unproven: tuple[Key, ...] = ()  # where it still counts as under way, after it was answered with a challenge
+    receipt: str | None = None  # by which it is known again who met the challenge
     place: Places | None = None  # among those who wait for their no
 
     @property

@@ -70,7 +70,10 @@ def _made(checks: Callable[[dict[str, Any]], object], settings: dict[str, Any]) 
 
 
 class Service:
-    """The guarded procedures of an ``Authenticator``."""
+    """The guarded procedures of an ``Authenticator``.
+
+    :ivar challenged: who has yet to prove who it is; None if no method challenges.
+    """
 
     log = Logger()
 
@@ -102,6 +105,7 @@ class Service:
         self._where = settings.get("store")
         self._guard = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
         self.procedures = {method: self._guard.wrap(method, self._once_started(method)) for method in self._offered()}
+        self.challenged = None if all(METHODS[one].is_proven for one in self.procedures) else admissions.challenged
         self._is_started = self._is_starting = False
         self._waiting: list[Deferred[None]] = []
 
@@ -123,9 +127,9 @@ class Service:
         if not guard.decoy:
             raise SettingsError(NO_DECOY)
         if "crossbar.router.auth" in sys.modules:  # in a node
-            from wampauth.worker.proofs import take_one_a_challenge
+            from wampauth.worker.proofs import see_to_proofs
 
-            take_one_a_challenge()
+            see_to_proofs()
 
     def _warn_of_misspelt_methods(self) -> None:
         """A method that is called otherwise isn't offered, and nobody would notice before the first login."""

@@ -513,6 +513,41 @@ def test_a_trial_offers_what_the_checks_have_and_writes_no_audit(in_folder: Path
     assert list(in_folder.iterdir()) == []
 
 
+class Keys(Tickets):
+    """Checks that challenge, too."""
+
+    async def cryptosign(self, claim: KeyClaim) -> Principal | None: ...
+
+
+@pytest.mark.parametrize("checks", [Tickets, Keys])
+@pytest.mark.parametrize("worker", ["crossbar.worker.container.ContainerController", module.ROUTER_WORKER])
+@pytest.mark.parametrize("may", [True, False])
+def test_who_challenges_hears_of_right_proofs(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], checks: Any, worker: str, may: bool
+) -> None:
+    """If it may not, it works all the same; the log says so where nothing else could tell it."""
+    monkeypatch.setattr("sys.argv", ["crossbar", worker])
+    made = Authenticator(checks, prefix="org.acme.")
+    made.configure({})
+    session = made.component(ComponentConfig("realm-auth", {}))
+    registered: list[tuple[Any, str]] = []
+
+    async def register(endpoint: Any, procedure: str, options: Any) -> None:
+        if ".proven." in procedure and not may:
+            raise ApplicationError("wamp.error.not_authorized")
+        registered.append((endpoint, procedure))
+
+    monkeypatch.setattr(session, "register", register)
+    result(Deferred.fromCoroutine(session.onJoin(None)))
+    methods = ["ticket"] if checks is Tickets else ["ticket", "cryptosign"]
+    challenged = made.admissions().challenged
+    hears = [(challenged.proven, challenged.procedure)] if checks is Keys and may else []
+    assert [procedure.rpartition(".")[2] for _, procedure in registered[: len(methods)]] == methods
+    assert registered[len(methods) :] == hears
+    is_told = checks is Keys and not may and worker != module.ROUTER_WORKER
+    assert ["whatever begins with org.acme.authenticate." in line for line in logged] == [True] * is_told
+
+
 @pytest.mark.parametrize("which", ["component", "sessions"])
 def test_a_connection_that_is_lost_at_the_start_is_told_as_such(in_folder: Path, which: str) -> None:
     """As when the node is stopped meanwhile: there is nothing left to leave."""

@@ -452,6 +452,21 @@ def test_who_asks_from_a_proxy(
     assert sentence in found
 
 
+def test_a_proxy_that_cannot_tell_of_a_right_proof(scaled: tuple[list[Section], list[trial.Report]]) -> None:
+    workers, reports = copy.deepcopy(scaled)
+    assert [one.text for one in between(workers, reports)] == []
+    (proxy,) = (role for role in workers[1]["realms"][0]["roles"] if role["name"] == "proxy")
+    exact = [
+        {"uri": f"com.example.authenticate.{method}", "allow": {"call": True}} for method in ("ticket", "cryptosign")
+    ]
+    proxy["permissions"] = exact
+    found = [one for one in between(workers, reports) if ".ws.auth." in one.place]
+    assert {(one.place.rpartition(".ws.auth.")[2], one.severity) for one in found} == {
+        ("cryptosign.authenticator-role", "warning")
+    }
+    assert "may not call what begins with com.example.authenticate.proven. in realm-auth" in found[0].text
+
+
 def test_somebody_who_is_stored_for_the_authenticators_realm(tmp_path: Path) -> None:
     directory = copied(tmp_path, "config.json")
     with closing(connect(str(directory / "principals.db"))) as store:

@@ -89,6 +89,7 @@ class Attempt:
     def __init__(self, clock: Clock, procedure: Any, claimed: tuple[Any, Any, Any]) -> None:
         self.answer: dict[str, Any] | None = None
         self.mark: str | None = None  # that makes the session known to `Sessions`
+        self.proven: list[str] = []  # procedure and receipt, by which a right proof is told
         self.no: tuple[str, str] | None = None  # URI and text
         self.after: float | None = None  # seconds until it was answered
         self._clock, self._started = clock, clock.seconds()
@@ -104,7 +105,7 @@ class Attempt:
         return self.no[0] if self.no else None
 
     def _accepted(self, given: dict[str, Any]) -> None:
-        self.mark = given["extra"].pop("wampauth")
+        self.mark, self.proven = given["extra"].pop("wampauth"), given.pop("wampauth_proven", [])
         self.answer, self.after = given, self._clock.seconds() - self._started
 
     def _refused(self, failure: Any) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from wampauth.check.finding import Finding
 from wampauth.check.layout import Layout, Placed, meant, sections
 from wampauth.check.trial import methods
+from wampauth.methods import METHODS
 from wampauth.nodeconfig import OWN, Section
 
 OWN_ROLE = "authenticator-role"
@@ -68,7 +69,7 @@ class Wiring:
             yield Finding(place, "only routers and proxies have transports: a container asks nobody")
         if kind == "dynamic" and isinstance(method.get("authenticator"), str):
             yield from self._of_procedure(place, name, method)
-            yield from self._of_caller(worker, place, method)
+            yield from self._of_caller(worker, place, name, method)
 
     def _of_procedure(self, place: str, name: str, method: Section) -> Iterator[Finding]:
         procedure, realm = method["authenticator"], method.get(OWN)
@@ -98,7 +99,7 @@ class Wiring:
         broken = any(one.known["kind"] == "component" and not one.known["methods"] for one in self._there.components)
         return len(list(classes)) == len(self._there.components) and not broken
 
-    def _of_caller(self, worker: Section, place: str, method: Section) -> Iterator[Finding]:
+    def _of_caller(self, worker: Section, place: str, name: str, method: Section) -> Iterator[Finding]:
         """Who asks the authenticator: the router itself, or a proxy under a role."""
         role, realm = method.get(OWN_ROLE), str(method.get(OWN))
         if worker.get("type") == "router" and role is not None:
@@ -116,3 +117,12 @@ class Wiring:
             yield Finding(f"{place}.{OWN_ROLE}", f"the realm {realm} has no role {role}{meant(role, known)}")
         elif realm in self._realms and not self._there.may(realm, role, method["authenticator"], "call"):
             yield Finding(f"{place}.{OWN_ROLE}", f"the role {role} may not call {method['authenticator']} in {realm}")
+        elif realm in self._realms and name in METHODS and not METHODS[name].is_proven:
+            yield from self._may_tell(place, realm, role, method["authenticator"])
+
+    def _may_tell(self, place: str, realm: str, role: str, procedure: str) -> Iterator[Finding]:
+        """Whether a proxy can tell our authenticator of a proof that was right."""
+        told = f"{procedure.rpartition('.')[0]}.proven."
+        if any(procedure in one.procedures for one in self._ours) and not self._there.may(realm, role, told, "call"):
+            text = f"the role {role} may not call what begins with {told} in {realm}: what a login costs the throttle"
+            yield Finding(f"{place}.{OWN_ROLE}", f"{text} comes back with time alone", "warning")

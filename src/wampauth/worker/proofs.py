@@ -1,7 +1,8 @@
 """How many proofs does the router take on one challenge?
 
 By itself as many as a client sends, and no authenticator hears of it: thousands of passwords a second could be tried.
-Here it takes one. Who wants to try again has to say HELLO again, and that costs.
+Here it takes one. Who wants to try again has to say HELLO again, and that costs. Of a proof that was right the
+authenticator hears, and gives back what the challenge has cost (``proven.py``).
 """
 
 import hmac
@@ -10,10 +11,12 @@ from typing import Any
 from autobahn.wamp.types import Accept, Deny
 from crossbar.router import auth
 
+from wampauth.worker.proven import Telling
+
 SPENT = "no pending authentication"  # as the router says without a challenge
 
 
-class ScramOnce(auth.PendingAuthScram):  # type: ignore[misc]
+class ScramOnce(Telling, auth.PendingAuthScram):  # type: ignore[misc]
     """WAMP-SCRAM, with one proof a challenge."""
 
     _is_spent = False
@@ -29,7 +32,7 @@ class ScramOnce(auth.PendingAuthScram):  # type: ignore[misc]
             return Deny(message="SCRAM authentication failed")
 
 
-class CraOnce(auth.PendingAuthWampCra):  # type: ignore[misc]
+class CraOnce(Telling, auth.PendingAuthWampCra):  # type: ignore[misc]
     """WAMP-CRA, with one proof a challenge. The router's own would log the one that it expected."""
 
     _is_spent = False
@@ -45,7 +48,11 @@ class CraOnce(auth.PendingAuthWampCra):  # type: ignore[misc]
         return Deny(message="WAMP-CRA client signature is invalid")
 
 
-def take_one_a_challenge() -> None:
-    """Have the router of this process take one proof a challenge. Safe to call again."""
-    auth.AUTHMETHOD_MAP["scram"] = ScramOnce
-    auth.AUTHMETHOD_MAP["wampcra"] = CraOnce
+class Cryptosign(Telling, auth.PendingAuthCryptosign):  # type: ignore[misc]
+    """WAMP-cryptosign. Nobody guesses a signature: it takes as many as are sent."""
+
+
+def see_to_proofs() -> None:
+    """Have the router of this process take one proof of a password a challenge, and tell of each that is right. Safe to
+    call again."""
+    auth.AUTHMETHOD_MAP.update(scram=ScramOnce, wampcra=CraOnce, cryptosign=Cryptosign)

@@ -13,7 +13,8 @@ that a stranger could use are taken away:
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
-A listener shows a renewed certificate without a restart (``renewal.py``).
+A listener shows a renewed certificate without a restart (``renewal.py``). Authenticators hear of proofs that were right
+(``proven.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
 (``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
@@ -44,7 +45,7 @@ CHANGED = {  # modules of the router, and what changes them
     "autobahn.websocket.protocol": [("wampauth.origins", "tell_of_refused")],
     "crossbar.common.twisted.endpoint": [("wampauth.worker.renewal", "renew_certificates")],
     "crossbar.router.auth": [
-        ("wampauth.worker.proofs", "take_one_a_challenge"),
+        ("wampauth.worker.proofs", "see_to_proofs"),
         ("wampauth.worker.importing", "of_factories"),
     ],
     "crossbar.worker": [("wampauth.worker.importing", "of_components")],
