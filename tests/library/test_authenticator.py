@@ -520,7 +520,7 @@ class Keys(Tickets):
 
 
 @pytest.mark.parametrize("checks", [Tickets, Keys])
-@pytest.mark.parametrize("worker", ["crossbar.worker.container.ContainerController", module.ROUTER_WORKER])
+@pytest.mark.parametrize("worker", ["crossbar.worker.container.ContainerController", component.ROUTER_WORKER])
 @pytest.mark.parametrize("may", [True, False])
 def test_who_challenges_hears_of_right_proofs(
     in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], checks: Any, worker: str, may: bool
@@ -544,7 +544,7 @@ def test_who_challenges_hears_of_right_proofs(
     hears = [(challenged.proven, challenged.procedure)] if checks is Keys and may else []
     assert [procedure.rpartition(".")[2] for _, procedure in registered[: len(methods)]] == methods
     assert registered[len(methods) :] == hears
-    is_told = checks is Keys and not may and worker != module.ROUTER_WORKER
+    is_told = checks is Keys and not may and worker != component.ROUTER_WORKER
     assert ["whatever begins with org.acme.authenticate." in line for line in logged] == [True] * is_told
 
 
