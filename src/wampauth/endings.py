@@ -15,6 +15,7 @@ class Endings:
     """The sessions that were ended in the last :data:`KEPT` seconds and that nobody has been told of."""
 
     def __init__(self, clock: Any) -> None:
+        """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
         self._clock = clock
         self._recent: deque[tuple[float, Live, str]] = deque()
 

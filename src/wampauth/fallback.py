@@ -36,11 +36,13 @@ class Fallback(ApplicationSession):
             raise SettingsError("setting 'prefix' is missing: what do the authenticators' URIs begin with?") from None
 
     def __init__(self, config: ComponentConfig) -> None:
+        """:raises ValueError: for a prefix that no URI can begin with."""
         super().__init__(config)
         worker.begin()
         self._prefix = names.prefix((config.extra or {}).get("prefix"))
 
     async def onJoin(self, details: SessionDetails) -> None:
+        """Stand in for all that nobody has registered yet, and hear of those who do, or go."""
         self._procedures = [f"{self._prefix}authenticate.{method}" for method in METHODS]
         self._ids: dict[int, str] = {}  # registrations of our procedures
         self._ours: dict[str, Any] = {}  # what we stand in for

@@ -1,5 +1,8 @@
 """Can it be told just now who may stay? If not, the log has one line that says why, and one when it is over."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from twisted.logger import Logger
 
 from wampauth.lookup import StoreAway, StoreStopped
@@ -16,8 +19,19 @@ class Health:
     log = Logger()
 
     def __init__(self) -> None:
+        """All is well, to begin with."""
         self.store_is_away = False
         self.is_faulty = False
+
+    @contextmanager
+    def minding(self) -> Iterator[None]:
+        """Whatever goes wrong in a block, or in what it awaits, counts, and goes no further."""
+        try:
+            yield
+        except StoreAway as away:
+            self.store_is_gone(away)
+        except Exception as error:
+            self.fault(error)
 
     def is_bad(self) -> bool:
         """Whether the authorizer has to deny everything."""

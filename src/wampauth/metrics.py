@@ -81,7 +81,7 @@ class Metrics:
     """All metrics of this process."""
 
     def __init__(self) -> None:
-        self._underway = 0
+        """All at zero."""
         self.registry = CollectorRegistry()
         self.figures = Figures()
         self.registry.register(self.figures)
@@ -139,6 +139,7 @@ class Endpoint(Resource):
     isLeaf = True
 
     def __init__(self, metrics: Metrics) -> None:
+        """:param metrics: to show."""
         super().__init__()
         self._metrics = metrics
         self._underway = 0

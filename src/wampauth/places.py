@@ -36,6 +36,7 @@ class Places:
     hold less than their share of all. So it takes five addresses, at least, to leave a sixth without a place."""
 
     def __init__(self, number: int) -> None:
+        """:param number: of places in all; their halves, and what an address may have, follow from it."""
         self._free_for_all, self._number = (number + 1) // 2, number
         self._share = max(1, number // SHARE)
         self._holding: Counter[str] = Counter()

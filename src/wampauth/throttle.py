@@ -25,6 +25,10 @@ class Throttle:
     """Hands out a token for each attempt, and takes it back if the attempt was no failure."""
 
     def __init__(self, clock: IReactorTime, settings: Settings) -> None:
+        """
+        :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
+        :param settings: how many failures are allowed, and how many addresses are remembered.
+        """
         self._clock = clock
         self._began = clock.seconds()  # moments are counted from here: sums of small numbers stay exact
         self._interval = 1 / settings.failures_per_second  # seconds until a pair has another token

@@ -52,6 +52,7 @@ class Line:
     served: int = 0
 
     def add(self, one: Waiting) -> None:
+        """One more waits: behind the others of its pair."""
         those = self.held_up if one.subject in self.held_up else self.ready
         those.setdefault(one.subject, deque()).append(one)
         self.length += 1

@@ -12,7 +12,7 @@ from wampauth.endings import TOO_MANY, Endings, surplus
 from wampauth.figures import Punctuality
 from wampauth.health import Health
 from wampauth.live import Live, LiveSessions, is_still
-from wampauth.lookup import Lookup, StoreAway
+from wampauth.lookup import Lookup
 
 TICK = 0.5  # seconds between two looks
 SKEW = 1.0  # seconds that the store's clock may be ahead of ours: what it knows no more then has run out there
@@ -102,18 +102,13 @@ class Watch:
     async def _look_at_newcomers(self, lookup: Lookup) -> None:
         """One question to the store, for those who wait now."""
         some, self._newcomers = self._newcomers, set()
-        try:
+        with self.health.minding():
             found = await lookup.by_ids({live.principal.credential or "" for live in some})
             for live in some & self.live.unconfirmed:  # of others, a look that came in between knows more
                 self._judge(live, found)
-        except StoreAway as away:
-            self.health.store_is_gone(away)
-        except Exception as error:
-            self.health.fault(error)
-        finally:
-            looking, self._looking = self._looking, None
-            if looking:
-                looking.callback(None)
+        looking, self._looking = self._looking, None
+        if looking:
+            looking.callback(None)
 
     def _can_be_looked_up(self, live: Live) -> bool:
         return self._lookup is not None and live.principal.credential is not None
@@ -121,14 +116,12 @@ class Watch:
     def _tick(self) -> None:
         """End those whose time is up, and begin to ask the store, unless it is being asked still."""
         self.punctuality.comes()
-        try:
+        with self.health.minding():
             self._end_what_has_run_out()
             if self._lookup is None:
                 self.health.all_is_well()
             elif not self._asking:
                 self._begin_to_follow(self._lookup)
-        except Exception as error:
-            self.health.fault(error)
 
     def _end_what_has_run_out(self) -> None:
         """A session with a credential may have been put off, so that the store is asked first. If it is away, what we
@@ -158,19 +151,14 @@ class Watch:
 
     async def _follow(self, lookup: Lookup) -> None:
         """Ask what changed, and look at the sessions that it concerns, and at the unconfirmed: few of however many."""
-        try:
+        with self.health.minding():
             point, authids = await lookup.changes(self._point)
             await self._look(lookup, {*self.live.unconfirmed, *self.live.with_credential(authids)})
             self._point = point
             self.health.all_is_well()
-        except StoreAway as away:
-            self.health.store_is_gone(away)
-        except Exception as error:
-            self.health.fault(error)
-        finally:
-            asking, self._asking = self._asking, None
-            if asking:
-                asking.callback(None)
+        asking, self._asking = self._asking, None
+        if asking:
+            asking.callback(None)
 
     async def _look(self, lookup: Lookup, some: Collection[Live]) -> None:
         """Ask the store which of these may stay, and end the others.

@@ -23,9 +23,11 @@ class Belonging:
     """Looks at realms, roles, and stored principals."""
 
     def __init__(self, there: Layout) -> None:
+        """:param there: all workers of the node."""
         self._there, self._realms = there, there.realms
 
     def findings(self) -> Iterator[Finding]:
+        """What is wrong with them."""
         yield from self._of_realms()
         yield from self._of_roles()
         yield from self._of_static_rules()

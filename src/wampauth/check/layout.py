@@ -26,10 +26,12 @@ class Placed:
 
     @property
     def realm(self) -> str:
+        """Into which it joins."""
         return str(self.config.get("realm"))
 
     @property
     def procedures(self) -> list[str]:
+        """That it registers, if it is an authenticator's."""
         return [f"{self.known['prefix']}authenticate.{method}" for method in self.known.get("methods", ())]
 
 
@@ -43,6 +45,7 @@ class Layout:
     """
 
     def __init__(self, workers: list[Section], reports: list[Report]) -> None:
+        """:param reports: of the workers, in the same order."""
         self.workers = workers
         self.reports = reports
         self.realms: dict[str, dict[str, Section]] = {}  # their roles

@@ -9,6 +9,8 @@ from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 
+from cryptography.x509 import Certificate
+
 from wampauth import served
 from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
@@ -29,7 +31,7 @@ PRIVATE = ("key.priv", "admission.key", "sockets", "../.keys")  # beside those t
 
 
 def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
-    """All but served."""
+    """All but the certificates of listeners."""
     yield from _of_files(directory, workers)
     yield from _of_owner(directory)
     yield from _of_packages()
@@ -56,6 +58,10 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
         yield Finding(f"{place}.certificate", f"{file} is for development, or signed by itself: no client trusts it")
     if not served.names(shown):
         yield Finding(f"{place}.certificate", f"{file} names no host as its subjectAltName: no client trusts it")
+    yield from _of_its_key(place, file, shown, key)
+
+
+def _of_its_key(place: str, file: Path, shown: Certificate, key: Path) -> Iterator[Finding]:
     try:
         if not served.fits(shown, key):
             yield Finding(f"{place}.key", f"{key} isn't the key of {file}")

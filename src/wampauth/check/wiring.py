@@ -19,9 +19,11 @@ class Wiring:
     """Looks at components, and at whom transports ask."""
 
     def __init__(self, there: Layout) -> None:
+        """:param there: all workers of the node."""
         self._there, self._realms, self._ours = there, there.realms, there.ours
 
     def findings(self) -> Iterator[Finding]:
+        """What is wrong with them."""
         yield from self._of_components()
         for number, worker in enumerate(self._there.workers):
             for place, name, method in methods(worker):

@@ -55,6 +55,7 @@ class Sentences(click.Group):
                 formatter.write_dl([(command.name or "", command.get_short_help_str(60)) for command in commands])
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command."""
         try:
             return super().invoke(ctx)
         except (StoreError, SettingsError, showing.Refused, names.Malformed) as error:

@@ -16,6 +16,7 @@ class Acts:
     """The acts on one principal. If the audit can't be read, none is known."""
 
     def __init__(self, audits: list[Path], authid: str) -> None:
+        """:param audits: their files, without those to which they were rotated."""
         self._audits, self._authid = audits, authid
 
     def by_revoker(self, credential: str | None) -> str:

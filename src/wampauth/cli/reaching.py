@@ -69,17 +69,20 @@ class Own:
             )
 
     def request(self, text: str) -> tuple[str, Collection[str]]:
+        """Ask all processes: the request's id, and who they are."""
         return _at_once(self._store.request(text))
 
     def answers(self, identifier: str) -> Collection[tuple[str, str]]:
+        """What has come since this was asked before: processes, and what each says."""
         return _at_once(self._store.answers(identifier))
 
     def withdraw(self, identifier: str, gone: Collection[str]) -> None:
+        """Forget a request, and processes that are gone."""
         _at_once(self._store.withdraw(identifier, gone))
 
 
 class Rows:
-    """A store of ours."""
+    """A store of ours: the same three."""
 
     def __init__(self, connection: Connection) -> None:
         self.request = partial(requests.request, connection)

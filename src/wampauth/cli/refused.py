@@ -49,6 +49,7 @@ class Alike:
 
     @property
     def reason(self) -> str:
+        """Why, as the audit has it."""
         return str(self.last.get("reason", "no reason is known"))
 
     @property

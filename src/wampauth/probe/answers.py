@@ -65,6 +65,7 @@ class Redactor:
     """
 
     def __init__(self, secrets: Iterable[str | bytes]) -> None:
+        """:param secrets: tickets as text, keys as bytes."""
         self.found = ""
         self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
 

@@ -33,6 +33,7 @@ class Client:
     """One WebSocket connection that carries WAMP in JSON. A context manager."""
 
     def __init__(self, target: Claims, connection: ClientConnection) -> None:
+        """:param connection: open, and nothing was said over it."""
         self._target, self._connection = target, connection
         self._asked = time.monotonic()
 

@@ -22,6 +22,7 @@ class TurnTaking(ssl.SSLSocket):
         return self
 
     def settimeout(self, value: float | None) -> None:
+        """As all sockets do; so do the next two."""
         with self._turn:
             super().settimeout(value)
 

@@ -28,6 +28,7 @@ class Threads(ThreadPool):
     _until = 0.0  # seconds, monotonic
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        """As Twisted's thread pool takes them."""
         super().__init__(*args, **options)
         self._lock = threading.Lock()
         self._work: deque[tuple[Callable[..., Any], tuple[Any, ...]]] = deque()

@@ -75,6 +75,7 @@ class Verifying:
     """Checks chosen tickets in threads, each right one once."""
 
     def __init__(self, hashes: FairQueue) -> None:
+        """:param hashes: has a thread for each check, in turns."""
         self._hashes = hashes
         self._remembered = Remembered()
         self._checks: dict[bytes, _Check] = {}  # under way, by digest of what is checked

@@ -69,12 +69,13 @@ class NoAudit:
         self._hint = "" if has_time else TAKES_TIME
 
     def record(self, outcome: str, **fields: Any) -> None:
+        """Tell the log, if it is ``unavailable``."""
         if outcome == "unavailable":
             hint = self._hint if str(fields.get("reason")).startswith("no answer after") else ""
             self.log.error("unavailable, reference %s: %s%s", fields.get("reference"), fields.get("reason"), hint)
 
     def summarise(self) -> None:
-        pass
+        """There is nothing to be counted."""
 
 
 def _details(method: str, claim: Claim) -> dict[str, Any]:

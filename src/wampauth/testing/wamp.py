@@ -20,6 +20,12 @@ class RawClient:
     """One WebSocket connection that carries WAMP messages in JSON. A context manager."""
 
     def __init__(self, url: str, **options: Any) -> None:
+        """
+        :param url: of a WebSocket transport.
+        :param options: as ``websockets.sync.client.connect`` takes them.
+        :raises OSError: if nobody listens there.
+        :raises websockets.exceptions.InvalidHandshake: if the router refuses the opening handshake.
+        """
         self._connection: ClientConnection = connect(url, subprotocols=["wamp.2.json"], proxy=None, **options)  # type: ignore[list-item]
         self.session: int | None = None
 
@@ -30,6 +36,7 @@ class RawClient:
         self.close()
 
     def close(self) -> None:
+        """Hang up, in the WebSocket way."""
         self._connection.close()
 
     def send(self, *message: Any) -> None:

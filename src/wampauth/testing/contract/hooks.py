@@ -116,8 +116,10 @@ def look_at(principal: Principal) -> None:
 
 
 def new_ticket() -> str:
+    """A ticket that nobody has."""
     return secrets.token_urlsafe(32)
 
 
 def new_key() -> str:
+    """A public key that nobody has, in hexadecimal."""
     return bytes(SigningKey.generate().verify_key).hex()
