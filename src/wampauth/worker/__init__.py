@@ -7,7 +7,7 @@ from pathlib import Path
 from twisted.logger import Logger
 
 from wampauth import logs, origins
-from wampauth.worker import files, garbage, unasked, unseen
+from wampauth.worker import anew, files, garbage, unseen
 
 FOLDER = Path(__file__).parent  # belongs on PYTHONPATH, before all else, where a node is started
 CLOSE = 5.0  # seconds by which two readings of the same clock may differ
@@ -42,7 +42,7 @@ def begin() -> None:
     if logs.is_worker():
         garbage.settle()
         unseen.leave_plain()
-        unasked.leave_to_twisted()
+        anew.spare()
         files.raise_limit()
         logs.bound()
         origins.tell_of_refused()

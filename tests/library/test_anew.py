@@ -1,4 +1,4 @@
-"""Does a call come to the same without a look at what is called?"""
+"""Does what the router does anew each time come to the same without it?"""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.python.failure import Failure
 from txaio import tx
 
-from wampauth.worker import unasked
+from wampauth.worker import anew
 
 
 class Called:
@@ -36,9 +36,9 @@ CALLS = [getattr(Called(), name) for name in vars(Called) if not name.startswith
 
 @pytest.fixture
 def as_ever() -> Iterator[None]:
-    were = tx.iscoroutinefunction
+    were = tx.iscoroutinefunction, tx.Logger
     yield
-    tx.iscoroutinefunction = were
+    tx.iscoroutinefunction, tx.Logger = were
 
 
 def outcome(call: Callable[..., Any], *args: Any) -> str:
@@ -53,7 +53,35 @@ def outcome(call: Callable[..., Any], *args: Any) -> str:
 def test_a_call_comes_to_the_same(args: tuple[int, ...]) -> None:
     calls = [*CALLS, *map(partial, CALLS)]
     before = [outcome(call, *args) for call in calls]
-    unasked.leave_to_twisted()
+    anew.spare()
     assert tx.iscoroutinefunction(Called.coroutine) is False
     assert [outcome(call, *args) for call in calls] == before
     assert ("23" in before) is bool(args)
+
+
+class Session:
+    """Has a logger, as Autobahn's have."""
+
+    def __init__(self) -> None:
+        self.log = tx.make_logger()
+
+
+class OtherSession(Session):
+    """Has another one."""
+
+
+@pytest.mark.usefixtures("as_ever")
+def test_loggers_of_one_name_are_one_and_follow_the_level() -> None:
+    level, lone = tx.get_global_log_level(), Session().log
+    anew.spare()
+    anew.spare()
+    one, same, other = Session().log, Session().log, OtherSession().log
+    assert one is same is not other
+    assert [log._logger.namespace for log in (one, other)] == [f"{__name__}.Session", f"{__name__}.OtherSession"]
+    assert (type(one), one._logger.namespace) == (type(lone), lone._logger.namespace)
+    try:
+        for name in "error", "debug":
+            tx.set_global_log_level(name)
+            assert {log._log_level for log in (lone, one, other)} == {name}
+    finally:
+        tx.set_global_log_level(level)
