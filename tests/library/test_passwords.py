@@ -33,6 +33,7 @@ from wampauth import Principal, Refused, ScramClaim, SettingsError, cli, names, 
 from wampauth.claims import CraClaim, ScramVerifier
 from wampauth.probe import passwords
 from wampauth.probe.answers import Answer
+from wampauth.probe.guessing import on_challenge
 from wampauth.probe.report import HOLDS
 from wampauth.probe.run import greet, play
 from wampauth.probe.target import Target, resolve
@@ -474,6 +475,9 @@ def test_the_probe_sees_no_difference(node: PasswordNode) -> None:
         greet(target)
         found = play("known-answer", target)
         assert (found.verdict, "scram" in found.came, "wampcra" in found.came) == (HOLDS, True, True)
+        for method in "scram", "wampcra":
+            one = on_challenge(target, method)
+            assert (one.verdict, "no pending authentication, after 1 guesses" in one.came) == (HOLDS, True)
 
 
 @pytest.mark.parametrize(

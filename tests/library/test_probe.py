@@ -278,7 +278,7 @@ def test_without_credentials_it_says_which_option_is_missing() -> None:
 
 
 def test_what_the_router_does_not_offer_is_no_weakness() -> None:
-    found = run.lacks("guesses-connection", at(1, methods={"cryptosign"}))
+    found = run.lacks("guesses-hello", at(1, methods={"cryptosign"}))
     assert found
     assert (found.verdict, found.came) == (NOT_APPLICABLE, "the router doesn't offer ticket")
 

@@ -7,10 +7,9 @@ CREDENTIAL = "--ticket-env or --key"
 ROWS = {
     # guessing
     "guesses-connection": About(
-        "30 wrong tickets, one after the other, on one connection",
-        "A router doesn't count attempts: who may guess without an end will find a weak ticket.",
+        "30 wrong tickets, one after the other, on one connection; as many proofs on one challenge of a password",
+        "A router doesn't count attempts: who may guess without an end will find a weak ticket or password.",
         "refusals.md",
-        method="ticket",
     ),
     "guesses-hello": About(
         "30 times HELLO and a wrong ticket, on one connection",
@@ -131,7 +130,7 @@ ROWS = {
         method="cryptosign",
     ),
     "forged": About(
-        "the true public key, with forged signatures",
+        "the true public key, with forged signatures: on a challenge each, and all on one",
         "A public key isn't a secret: only the signature proves anything.",
         "wire.md",
         ("--key",),

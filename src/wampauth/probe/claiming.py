@@ -4,14 +4,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from wampauth.probe.answers import Answer
-from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, verdict
+from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, verdict, worst
 from wampauth.probe.target import Target
 from wampauth.probe.timing import made_up
 
 NOWHERE = "probe-elsewhere"
 GOD = "trusted"
 NAMES = ("claimed-realm", "claimed-authid", "claimed-role")
-WORST_FIRST = (FALLS, CANT_TELL, HOLDS)
 
 
 def run(target: Target) -> Iterator[Found]:
@@ -19,7 +18,7 @@ def run(target: Target) -> Iterator[Found]:
     worse of both counts."""
     credentials = [name for name in ("ticket", "key") if getattr(target, name)]
     for found in zip(*(_claims(target, credential) for credential in credentials), strict=True):
-        yield min(found, key=lambda one: WORST_FIRST.index(one.verdict))
+        yield worst(found)
 
 
 def _claims(target: Target, credential: str) -> Iterator[Found]:

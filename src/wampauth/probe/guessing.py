@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
+from wampauth.probe import passwords
 from wampauth.probe.answers import AUTHENTICATE, Answer
 from wampauth.probe.client import Client
-from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, Found, verdict
+from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, verdict, worst
 from wampauth.probe.target import Target, Turned
 from wampauth.probe.timing import made_up
 
@@ -30,19 +31,33 @@ def wrong() -> str:
 
 def on_connection(target: Target) -> Iterator[Found]:
     """The rows ``guesses-connection``, ``true-ticket`` and ``lock-out``."""
-    source = target.source()
-    with target.connect(source) as client:
-        first = client.hello("ticket", target.authid)
-        if first.kind != "CHALLENGE":
-            yield Found("guesses-connection", CANT_TELL, f"to HELLO: {first}")
-            return
-        answers = list(_until_different(lambda _: client.authenticate(wrong()), GUESSES))
-        yield judge("guesses-connection", answers)
-        if target.ticket:
-            answer = _true_after(client, target.ticket, limited=bool(limit(answers)))
-    if target.ticket:
-        yield _true_ticket(answers, answer)
+    source, answers, last, found = target.source(), list[Answer](), None, list[Found]()
+    if "ticket" in target.methods:
+        with target.connect(source) as client:
+            first = client.hello("ticket", target.authid)
+            if first.kind == "CHALLENGE":
+                answers += _until_different(lambda _: client.authenticate(wrong()), GUESSES)
+                found.append(judge("guesses-connection", answers))
+                last = _true_after(client, target.ticket, limited=bool(limit(answers))) if target.ticket else None
+            else:
+                found.append(Found("guesses-connection", CANT_TELL, f"to HELLO: {first}"))
+    found += [on_challenge(target, method) for method in passwords.offered(target)]
+    none = Found("guesses-connection", NOT_APPLICABLE, "the router offers neither tickets nor passwords")
+    yield worst(found or [none])
+    if answers and last:
+        yield _true_ticket(answers, last)
         yield _lock_out(target, source)
+
+
+def on_challenge(target: Target, method: str) -> Found:
+    """Guesses at a password: proofs that are none, all on one challenge."""
+    with target.connect(target.source()) as client:
+        first = passwords.hello(client, method, target.authid)
+        if first.kind != "CHALLENGE":
+            return Found("guesses-connection", CANT_TELL, f"{method}, to HELLO: {first}")
+        answers = list(_until_different(lambda _: client.authenticate(passwords.no_proof()), GUESSES))
+    found = judge("guesses-connection", answers)
+    return Found(found.name, found.verdict, f"{method}: {found.came}")
 
 
 def _true_after(client: Client, ticket: str, limited: bool) -> Answer:

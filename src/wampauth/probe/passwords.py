@@ -10,7 +10,6 @@ from wampauth.probe.target import Target
 
 METHODS = ("scram", "wampcra")
 ANY = ("salt", "nonce")  # differ from one to the other by their nature: their length counts
-NO_PROOF = "A" * 44
 
 
 def offered(target: Target) -> list[str]:
@@ -30,13 +29,18 @@ def hello(client: Any, method: str, authid: str) -> Answer:
     return answer
 
 
+def no_proof() -> str:
+    """As long as one of either method, and nobody's."""
+    return base64.b64encode(secrets.token_bytes(32)).decode()
+
+
 def seen(target: Target, method: str, authid: str) -> tuple[str, Answer]:
     """What a stranger sees in this name, who looks twice and sends a wrong proof, but for what differs by nature."""
     challenges = []
     for _ in range(2):
         with target.connect(target.source()) as client:
             challenges.append(hello(client, method, authid))
-            denied = client.authenticate(NO_PROOF) if challenges[-1].kind == "CHALLENGE" else challenges[-1]
+            denied = client.authenticate(no_proof()) if challenges[-1].kind == "CHALLENGE" else challenges[-1]
     one, other = (_fields(answer, authid) for answer in challenges)
     form = {name: _form(name, value, stays=other.get(name) == value) for name, value in one.items()}
     return json.dumps([challenges[0].shape(authid), form, denied.shape(authid)], sort_keys=True), challenges[0]

@@ -62,6 +62,11 @@ def verdict(falls: bool, answer: Answer) -> str:
     return FALLS if falls else CANT_TELL if answer.kind in ("nothing", "other") else HOLDS
 
 
+def worst(found: Iterable[Found]) -> Found:
+    """What a row says that is made of several."""
+    return min(found, key=lambda one: (FALLS, CANT_TELL, HOLDS, NOT_APPLICABLE).index(one.verdict))
+
+
 def row(about: About, found: Found) -> Row:
     """A row, printable whatever the router has sent."""
     came = "".join(letter if letter.isprintable() else f"\\x{ord(letter):02x}" for letter in found.came)

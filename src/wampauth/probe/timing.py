@@ -7,7 +7,7 @@ from nacl.signing import SigningKey
 
 from wampauth.probe import passwords
 from wampauth.probe.answers import Answer
-from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found
+from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, worst
 from wampauth.probe.statistics import Comparison, compare
 from wampauth.probe.target import Target
 
@@ -17,7 +17,6 @@ FEWEST = 8  # pairs from which anything can be told
 SLOW = 8.0  # seconds in all, after which we begin no other pair
 CHANCE = 0.001
 SHIFT = 0.002  # seconds; less is within what a loaded machine does by itself
-WORST = (FALLS, CANT_TELL, HOLDS)
 NOISE = 0.015  # seconds; a wider interval than this on either side tells nothing
 
 
@@ -30,7 +29,7 @@ def run(target: Target) -> Iterator[Found]:
     pairs |= {method: list(_pairs(target, stranger, method)) for method in named}
     times = [_times(target, stranger, method, found) for method, found in pairs.items()]
     none = Found("known-time", NOT_APPLICABLE, "the router asks nobody for a name alone")
-    yield min(times, key=lambda found: WORST.index(found.verdict)) if times else none
+    yield worst(times or [none])
 
 
 def made_up(authid: str) -> str:

@@ -1,5 +1,7 @@
 """A WAMP router of a few lines, for what Crossbar.io can't be made strong or weak in. It counts what it gets."""
 
+import base64
+import hashlib
 import json
 import secrets
 import socket
@@ -23,6 +25,19 @@ FAILURES = 10  # from one address, in the life of the router
 SAME = "5a" * 32
 
 
+def scram(authid: str) -> dict[str, Any]:
+    """A challenge, of which the salt stays."""
+    salt = base64.b64encode(hashlib.sha256(authid.encode()).digest()[:16]).decode()
+    return {"nonce": secrets.token_hex(32), "kdf": "argon2id-13", "salt": salt, "iterations": 3, "memory": 65536}
+
+
+def wampcra(authid: str) -> dict[str, Any]:
+    return {"challenge": json.dumps({"authid": authid, "nonce": secrets.token_hex(16), "authrole": "user"})}
+
+
+PASSWORDS = {"scram": scram, "wampcra": wampcra}  # which nobody knows
+
+
 @dataclass
 class Fake:
     """A router, strong but for its weaknesses.
@@ -31,7 +46,9 @@ class Fake:
     - ``grace``: it waits for HELLO and AUTHENTICATE as long as that takes.
     - ``forged``: it doesn't look at signatures; ``small-order``: it verifies them, with whatever key is shown.
     - ``replayed``: all challenges are the same; ``after-goodbye``: it takes an AUTHENTICATE again.
-    - ``guesses``: it doesn't count failures.
+    - ``second``: it takes whatever comes second on one challenge.
+    - ``guesses``: it doesn't count failures; ``scram-proofs``, ``wampcra-proofs``: not those on one challenge.
+    - ``scram-time``, ``wampcra-time``: it looks longer for a name that it doesn't know.
     - ``nesting``: nobody is served while it reads a frame of brackets.
     - ``mute``: it answers nothing; ``slow``: it takes 2 s for each answer.
     """
@@ -81,7 +98,7 @@ class Session:
     def __init__(self, router: Fake, connection: ServerConnection) -> None:
         self.router, self.connection = router, connection
         self.joined = False
-        self.method, self.pubkey, self.challenge = "", "", ""
+        self.method, self.pubkey, self.challenge, self.proofs = "", "", "", 0
 
     def say(self, *message: Any) -> None:
         if "mute" in self.router.weaknesses:
@@ -106,7 +123,7 @@ class Session:
             raise ValueError
 
     def hello(self, details: dict[str, Any]) -> None:
-        self.method = (details.get("authmethods") or [""])[0]
+        self.method, self.proofs = (details.get("authmethods") or [""])[0], 0
         if self.method == "ticket":
             self.say(CHALLENGE, "ticket", {})
         elif self.method == "cryptosign":
@@ -116,6 +133,10 @@ class Session:
                 return
             self.challenge = SAME if "replayed" in self.router.weaknesses else secrets.token_hex(32)
             self.say(CHALLENGE, "cryptosign", {"challenge": self.challenge})
+        elif self.method in PASSWORDS:
+            if details["authid"] != "alice" and f"{self.method}-time" in self.router.weaknesses:
+                time.sleep(0.02)
+            self.say(CHALLENGE, self.method, PASSWORDS[self.method](details["authid"]))
         else:
             self.no("wamp.error.no_auth_method")
 
@@ -125,10 +146,18 @@ class Session:
 
     def authenticate(self, proof: str) -> None:
         address = str(self.connection.remote_address[0])
+        self.proofs += 1
+        if f"{self.method}-proofs" in self.router.weaknesses:
+            self.say(ABORT, {"message": "no"}, "org.fake.no")
+            return
         if self.router.failures[address] >= FAILURES and "guesses" not in self.router.weaknesses:
             self.no("org.fake.too_many")
             return
-        right = proof == self.router.ticket if self.method == "ticket" else self.method and self.verifies(proof)
+        right = "second" in self.router.weaknesses and self.proofs > 1
+        if self.method == "ticket":
+            right = right or proof == self.router.ticket
+        elif self.method == "cryptosign":
+            right = right or self.verifies(proof)
         if not right:
             self.router.failures[address] += 1
             self.no("org.fake.no")
