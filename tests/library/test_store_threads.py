@@ -26,7 +26,17 @@ from twisted.python.threadpool import ThreadPool
 
 from wampauth import store as stores
 from wampauth.places import Busy, Stopping
-from wampauth.store import Connection, StoreError, connect, principals, sqlite, threads, tickets, writing
+from wampauth.store import (
+    SERVER_THREADS,
+    Connection,
+    StoreError,
+    connect,
+    principals,
+    sqlite,
+    threads,
+    tickets,
+    writing,
+)
 from wampauth.store.engine import BUSY
 from wampauth.store.pool import BEHIND, Threads
 from wampauth.store.principals import Principals
@@ -375,6 +385,36 @@ def test_as_many_threads_as_there_may_be_work_at_once() -> None:
         together.wait(PATIENCE)
     finally:
         pool.stop()
+
+
+@only_postgresql
+def test_a_connection_that_hangs_is_given_up(
+    loop: Loop, known: Principals, postgresql: "Server", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread has one to a process that is frozen, and others would answer."""
+    together = threading.Barrier(SERVER_THREADS)
+    opened = [loop.start(known._watch, lambda _: together.wait(PATIENCE) >= 0) for _ in range(SERVER_THREADS)]
+    assert all(one.exception(PATIENCE) is None for one in opened)
+    frozen = [one for one in postgresql.processes() if "owner store_" in " ".join(one.cmdline())]
+    assert len(frozen) >= SERVER_THREADS
+    for one in frozen:
+        one.suspend()
+    try:
+        hanging = [loop.start(known.changes, None) for _ in range(SERVER_THREADS)]
+        deadline = time.monotonic() + PATIENCE
+        while len(known._queries._asking) < SERVER_THREADS:  # type: ignore[union-attr]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert not any(one.done() for one in hanging)
+        with monkeypatch.context() as patch:
+            patch.setattr(threads, "HANGS", 0.0)
+            next_one = loop.start(known.changes, None)
+            assert all(isinstance(one.exception(PATIENCE), StoreError) for one in hanging)
+        assert next_one.result(PATIENCE)
+        assert loop.ask(known.by_key, by_key()).authid == "alice"
+    finally:
+        for one in frozen:
+            one.resume()
 
 
 # The end

@@ -149,10 +149,12 @@ class Principals:
 
     def _login(self, address: str, question: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         queries = self._queries or self._start()
+        queries.hang_up()
         return self._logins.do_for(address, queries.answer, time.monotonic(), question, *args)
 
     def _watch(self, question: Callable[..., Any], *args: Any) -> "Deferred[Any]":
         queries = self._queries or self._start()
+        queries.hang_up()
         return self._watching.do(queries.answer, time.monotonic(), question, *args)
 
     def _write(self, work: Callable[..., Any], *args: Any) -> "Deferred[Any]":
@@ -162,6 +164,7 @@ class Principals:
             reactor = self._reactor or namedModule("twisted.internet.reactor")
             self._writing = Queries(engine, where, 1, reactor)
             self._answering = Queue(reactor, self._writing.threadpool, ANSWERS_WAITING, "too many answers are waiting")
+        self._writing.hang_up()
         return self._answering.do(self._writing.answer, time.monotonic(), work, *args)
 
     def _shut_down(self) -> "Deferred[Any]":

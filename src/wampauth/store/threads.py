@@ -20,6 +20,7 @@ from wampauth.store.pool import Threads
 
 LONGEST_WAIT = 2.0  # seconds that a query may wait for others; it may take as long again (engine.BUSY)
 LONGEST_QUERY = 4.0  # seconds after which a server gives one up
+HANGS = 5.0  # seconds after which we hang up on a server that says nothing at all
 
 
 class Queue:
@@ -150,6 +151,7 @@ class Queries(adbapi.ConnectionPool):
         """:param engine: the name of the module that knows how to connect."""
         super().__init__(engine, where, longest=LONGEST_QUERY, cp_reactor=reactor, cp_min=1, cp_max=threads)
         self._looked: dict[Any, float] = {}  # by thread: when its connection was last looked at; seconds, monotonic
+        self._asking: dict[Any, float] = {}  # by thread: since when it waits for an answer
         self.start()
 
     def start(self) -> None:
@@ -189,12 +191,23 @@ class Queries(adbapi.ConnectionPool):
         connection = self.connections.get(self.threadID())
         if connection is None or self._looked[self.threadID()] <= asked:
             connection = self.connect()
+        self._asking[self.threadID()] = time.monotonic()
         try:
             with sentences(connection):
                 return question(connection, *args)
         except BaseException:
             self.disconnect(connection)
             raise
+        finally:
+            self._asking.pop(self.threadID(), None)
+
+    def hang_up(self) -> None:
+        """End the queries that hang. A server whose process is stuck keeps its connections, however long: threads that
+        waited for it would be missing when another process, or another server, could answer."""
+        since = time.monotonic() - HANGS
+        for thread, began in list(self._asking.items()):
+            if began < since and thread in self.connections:
+                _interrupt(self.connections[thread])
 
 
 def _interrupt(connection: Any) -> None:
