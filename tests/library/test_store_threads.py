@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 pytest_plugins = ["postgres", "store_fixtures"]
 
+LEAST = 19  # niceness (sched(7))
 PROMISE = 10.0  # seconds in which a process ends whatever its store does; on an idle machine it takes 3
 
 
@@ -668,6 +669,6 @@ def test_who_computes_gives_way_to_the_reactor(gives_way: bool, more: int) -> No
     pool.start()
     try:
         pool.callInThread(lambda: found.put(os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
-        assert found.get(timeout=PATIENCE) == os.getpriority(os.PRIO_PROCESS, 0) + more
+        assert found.get(timeout=PATIENCE) == min(LEAST, os.getpriority(os.PRIO_PROCESS, 0) + more)
     finally:
         pool.stop()
