@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-MANY = 3.0  # more refusals than sessions that have joined; one is forgotten each second
+MANY = 1.0  # more refusals than sessions that have joined: one is anybody's; one is forgotten each second
 MOST = 60.0  # that are remembered of an address
 ADDRESSES = 10_000  # the longest unused goes first
 
