@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import ComponentConfig
+from conftest import HERE
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
 from twisted.internet.task import Clock
@@ -20,6 +22,7 @@ from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreErr
 from wampauth.admission import Admissions
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
+from wampauth.store.principals import Principals
 from wampauth.testing.attempt import NoAudit, login
 from wampauth.told import Stopped
 
@@ -557,3 +560,29 @@ def test_a_connection_that_is_lost_at_the_start_is_told_as_such(in_folder: Path,
     session._session_id = 1
     with pytest.raises(Stopped, match=r"^TransportLost"):
         result(Deferred.fromCoroutine(session.onJoin(None)))
+
+
+# -- the handbook
+
+
+def test_the_handbook_follows_a_login_in_its_order() -> None:
+    """What it names is called, one after the other; but for the store, which isn't asked here."""
+    page = (HERE / "docs" / "library.md").read_text()
+    table = page.partition("From HELLO to WELCOME")[2].partition("\n\nAnd")[0]
+    rows = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    named = [name for row in rows for name in re.findall(r"`([\w.]+)`", row) if not name.endswith(".py")]
+    assert "Principals.by_ticket" in named
+    assert callable(Principals.by_ticket)
+    called: list[str] = []
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        name, file = frame.f_code.co_qualname, frame.f_code.co_filename
+        if event == "call" and "wampauth" in file and name in named and name not in called:
+            called.append(name)
+
+    sys.setprofile(note)
+    try:
+        login(Tickets, {}, TICKET)
+    finally:
+        sys.setprofile(None)
+    assert called == [name for name in named if name != "Principals.by_ticket"]

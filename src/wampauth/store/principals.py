@@ -40,9 +40,8 @@ class Principals:
         self._reactor = reactor
         tickets.decoy()  # takes as long as a check, and is made once
         self._queries: Queries | None = None
-        self._writing: Queries | None = (
-            None  # what is written for operators: who waits for a lock there, keeps no login
-        )
+        # What is written for operators has a thread of its own: who waits for a lock there, keeps no login.
+        self._writing: Queries | None = None
         self._nodes: set[str] = set()  # as which we have signed on
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
