@@ -9,12 +9,14 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
+from operator import attrgetter
 from typing import Any
 
 from wampauth.connections.connection import Connection
 from wampauth.connections.limits import Limits
 from wampauth.worker import files
 
+SINCE = attrgetter("since")
 NEARLY = 0.9  # of `max_connections`: from there on, strangers may have half of the places that sessions leave
 
 
@@ -55,8 +57,8 @@ def surplus(
     :param fronts: addresses of proxies before us, for which no number per address holds.
     :param now: seconds on the clock by which connections are timed.
     """
-    open_yet = sorted((one for one in outside if not one.is_closing), key=lambda one: one.since)
-    strangers = [one for one in open_yet if not one.is_served(now) and one.held is None]
+    open_yet = [one for one in outside if not one.is_closing]
+    strangers = sorted((one for one in open_yet if one.held is None and not one.is_served(now)), key=SINCE)
     gone = {one for one in strangers if one.age(now) > limits.login_grace}
     for address, group in _by_address(_without(strangers, gone)).items():
         if address not in fronts:
@@ -64,7 +66,7 @@ def surplus(
     rest = _without(strangers, gone)
     gone.update(_of_the_most(rest, _old(rest, limits, now), len(rest) - limits.in_all))
     for place in _crowded(outside, number):
-        here = [one for one in _without(open_yet, gone) if place.has(one)]
+        here = sorted((one for one in _without(open_yet, gone) if place.has(one)), key=SINCE)
         gone.update(_idle_first(here, len(here) - place.left_to(outside), now))
     return gone
 
