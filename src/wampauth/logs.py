@@ -187,12 +187,16 @@ def _kind(event: Event, namespace: str) -> Kind:
 
 
 def _cut(event: Event) -> Event:
-    """The event, or one that says no more than fits."""
+    """The event, or one that says no more than fits. The router's tracebacks without a place are none: somebody has
+    answered with an error, such as that there is no authorizer any more when a node stops."""
     text, failure = formatEvent(event), event.get("log_failure")
+    is_answer = failure is not None and not failure.frames and str(event.get("log_namespace")).startswith("crossbar.")
     if failure is not None:
-        text = f"{text}\n{failure.getTraceback()}"
-    if len(text) <= LONGEST:
+        text = f"{text}: {failure.getErrorMessage()}" if is_answer else f"{text}\n{failure.getTraceback()}"
+    if len(text) <= LONGEST and not is_answer:
         return event
     whole = {name: value for name, value in event.items() if name.startswith("log_") and name != "log_failure"}
-    short = f"{text[:HEAD]}\n... {len(text) - LONGEST} characters left out ...\n{text[HEAD - LONGEST :]}"
-    return {**whole, "log_format": "{cut}", "cut": short}
+    left_out = len(text) - LONGEST
+    if left_out > 0:
+        text = f"{text[:HEAD]}\n... {left_out} characters left out ...\n{text[HEAD - LONGEST :]}"
+    return {**whole, "log_format": "{cut}", "cut": text}

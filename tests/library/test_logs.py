@@ -97,6 +97,14 @@ def test_a_long_line_is_cut_to_its_beginning_and_its_end(written: Written) -> No
     assert "log_failure" not in written.events[0]
 
 
+def test_an_error_that_somebody_has_answered_with_is_a_line(written: Written) -> None:
+    """The router would write a traceback without a place."""
+    written.logger("crossbar.router.broker").failure("Authorization failed", Failure(LookupError("no callee {x}")))
+    written.logger("acme.checks").failure("Failed", Failure(LookupError("no callee {x}")))  # an author's own
+    assert written.texts == ["Authorization failed: no callee {x}", "Failed"]
+    assert ["log_failure" in event for event in written.events] == [False, True]
+
+
 def test_braces_in_a_long_line_are_not_filled_in(written: Written) -> None:
     written.logger().error("{tb}", tb="{log_level}" * 1000)
     assert "{log_level}" in written.texts[0]
