@@ -50,3 +50,5 @@ def test_it_ends_in_order(make_bundle: MakeBundle, meanwhile: str) -> None:
             thread.join()
     ended = bundle.log[told:]
     assert "Traceback" not in ended, ended
+    if meanwhile != "store":
+        assert "store is away" not in ended and "operators can't ask" not in ended, ended
