@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 pytest_plugins = ["postgres"]
 
 PROMISE = 1.0  # seconds in which who is revoked is out
+BACK = 3.0  # seconds after which all is as ever when the server is
 SLACK = 1.0  # seconds that a busy machine may take on top
 PATIENCE = 20.0  # seconds
 DEADLINE = 2.0  # seconds that these nodes give an attempt
@@ -404,19 +405,32 @@ def test_a_restart_between_two_logins_is_not_noticed(two: Two, postgresql: "Serv
 
 
 def test_a_server_that_does_not_answer_is_not_waited_for(two: Two, postgresql: "Server") -> None:
+    """Who was revoked meanwhile is out of both nodes when it goes on."""
     authid, ticket = two.add()
+    revoked, spent = two.add()
     assert two.welcome(authid, ticket)
-    processes = postgresql.processes()
-    for process in processes:
-        process.suspend()
-    try:
-        started = time.monotonic()
-        with ThreadPoolExecutor() as pool:
-            assert all(map(unavailable, pool.map(lambda _: two.logins(authid, ticket)[0], range(6))))
-        assert time.monotonic() - started < 2 * DEADLINE + 2 * SLACK
-    finally:
+    with (
+        ThreadPoolExecutor(7) as pool,
+        closing(connect(two.url)) as store,
+        RawClient(two.nodes[0].url) as one,
+        RawClient(two.nodes[1].url) as other,
+    ):
+        assert one.login_ticket(revoked, spent)[0] == other.login_ticket(revoked, spent)[0] == WELCOME
+        processes = postgresql.processes()
         for process in processes:
-            process.resume()
+            process.suspend()
+        try:
+            revoking, started = pool.submit(writing.revoke, store, revoked), time.monotonic()
+            assert all(map(unavailable, pool.map(lambda _: two.logins(authid, ticket)[0], range(6))))
+            assert time.monotonic() - started < 2 * DEADLINE + 2 * SLACK
+        finally:
+            for process in processes:
+                process.resume()
+        revoking.result(PATIENCE)
+        done = time.monotonic()
+        for client in one, other:
+            assert client.receive()[::2] == [GOODBYE, "com.example.revoked"]
+        assert time.monotonic() - done < BACK + SLACK
     wait_for(lambda: two.welcome(authid, ticket))
 
 
