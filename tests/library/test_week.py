@@ -169,7 +169,7 @@ def test_an_outage_that_was_over_long_before_excuses_nothing() -> None:
     ("outages", "late"),
     [
         ([], 29.3),
-        ([(STORE, 102.5, 105.0)], 25.3),  # there was time enough to look
+        ([(STORE, 104.5, 105.0)], 29.3),  # there was time enough to look
         ([(STORE, 101.2, 107.0)], 0.0),
         ([(NODE, 101.2, 103.0), (STORE, 103.5, 105.0)], 0.0),
     ],
@@ -186,6 +186,19 @@ def test_what_was_given_back_before_anybody_could_look(outages: list[tuple[str, 
         verdicts.ending(Ending(who, ticket, "frontend", 19.9, 20.0, moment, "com.example.revoked"))
         assert [f"{lasts:.2f} s" in fault for fault in verdicts.faults] == [True] * bool(lasts)
     assert verdicts.overdue(who, ticket, "frontend", 20.0, 129.0) is bool(late)
+
+
+def test_an_outage_that_comes_later_excuses_nothing() -> None:
+    """There was time enough before it. The whole time counts."""
+    (fault,) = ended(110.0, (STORE, 104.1, 109.0)).faults
+    assert "by 9.00 s:" in fault
+    (fault,) = ended(125.0, (STORE, 99.0, 105.0), (STORE, 109.0, 120.0)).faults
+    assert "by 20.00 s after store or node was back" in fault
+    assert ended(123.0, (STORE, 99.0, 105.0), (STORE, 107.0, 120.0)).faults == []
+    who, ticket = revoked()
+    verdicts = Verdicts()
+    verdicts.begins(STORE, "away", 110.0).end = 115.0
+    assert verdicts.overdue(who, ticket, "frontend", 20.0, 116.1)
 
 
 def test_an_end_without_a_reason_is_found() -> None:

@@ -95,14 +95,18 @@ class Verdicts:
             one.what in what and one.begin <= until and one.end + BACK >= since for one in reversed(self.outages)
         )
 
-    def missed(self, since: float, until: float) -> bool:
-        """Whether the node may not have looked between these moments: for too short a time, all was in order."""
+    def expected(self, due: float) -> tuple[float, float]:
+        """When was to be done what was due then: from when on the store and the node were there for long enough, and
+        within how many seconds. An outage that began after that excuses nothing."""
+        moment, limit = due, PROMISE
         for one in sorted(self.outages, key=lambda one: one.begin):
-            if one.what in (STORE, NODE) and one.end + BACK >= since:
-                if min(one.begin, until) - since > PROMISE:
-                    return False
-                since = max(since, one.end + BACK)
-        return until - since <= PROMISE
+            if one.what in (STORE, NODE) and one.end + BACK >= due and one.begin <= moment + BACK:
+                moment, limit = max(moment, one.end), BACK
+        return moment, limit
+
+    def missed(self, since: float, until: float) -> bool:
+        """Whether the node may not have looked between these moments."""
+        return self.expected(since)[0] + BACK > until
 
     def waited(self, since: float, until: float) -> float:
         """For how long they had to wait in that time, at most."""
@@ -171,20 +175,16 @@ class Verdicts:
     def _in_time(self, ending: Ending, due: float) -> None:
         if due == math.inf:
             return  # it was ended before the change was confirmed
-        kind = "ordinary"
-        if self.out((STORE, NODE), due, ending.moment):
-            ends = [one.end for one in self.outages if one.what in (STORE, NODE) and one.begin <= ending.moment]
-            due, kind = max(due, *ends), "back"
+        due, limit = self.expected(due)
         late = max(0.0, ending.moment - due)
-        self.late[kind].append(late)
-        limit = PROMISE if kind == "ordinary" else BACK
+        self.late["ordinary" if limit == PROMISE else "back"].append(late)
         if late > limit:
             waited = self.waited(due, ending.moment)
             if late - waited <= limit:
                 self.excused.append(f"{ending.moment - self.began:.1f} s: {late:.2f} s, of which {waited:.2f} s")
                 return
             self.counts["late endings"] += 1
-            when = "" if kind == "ordinary" else f" after {STORE} or {NODE} was back"
+            when = "" if limit == PROMISE else f" after {STORE} or {NODE} was back"
             said = f"{ending.who.authid} outlived its credential by {late:.2f} s{when}: {ending.reason}"
             course = ending.who.course(ending.credential, self.began)
             self.fault(ending.moment, f"{said} (in since {ending.joined - self.began:.1f}; {course})")
@@ -192,8 +192,8 @@ class Verdicts:
     def overdue(self, who: Principal, credential: Credential, role: str, joined: float, now: float) -> bool:
         """Whether a session that is still there should have ended long ago, although all is in order."""
         _, latest = who.loses(credential, role, joined, self.missed)
-        due = max(latest, joined)
-        if now - due < FORGOTTEN or self.out((STORE, NODE), now - FORGOTTEN, now):
+        due, _ = self.expected(max(latest, joined))
+        if now - due < FORGOTTEN:
             return False
         self.counts["late endings"] += 1
         self.fault(now, f"{who.authid} goes on, {now - due:.0f} s after the end of its credential")
