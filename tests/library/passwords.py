@@ -17,7 +17,7 @@ from autobahn.wamp import auth
 from autobahn.wamp.types import Challenge
 from click.testing import CliRunner
 from conftest import Config, free_port, read_audit, read_config
-from strangers import Way, Wire
+from wires import Way, Wire
 
 from wampauth import cli
 from wampauth.testing import CHALLENGE, Message, Node, RawClient

@@ -20,9 +20,9 @@ from conftest import HERE, free_port, read_config
 from example_nodes import Example, falling, running
 from nacl.signing import SigningKey
 from passwords import WiredClient
-from strangers import Way, Wire
 from twisted.internet.defer import Deferred
 from websockets.exceptions import WebSocketException
+from wires import Way, Wire
 
 from wampauth import Authenticator, Principal, SettingsError, TlsClaim, certificates, cli
 from wampauth.check import check

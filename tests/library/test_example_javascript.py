@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from conftest import HERE, read_config
 from example_nodes import REALM, ROLE, Example, falling, running
-from strangers import Way, Wire
+from wires import Way, Wire
 
 from wampauth.check import check
 from wampauth.testing import (

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from conftest import Bundle, MakeBundle
 from nacl.signing import SigningKey
-from strangers import DUMP, Way, ways
+from wires import DUMP, Way, ways
 
 from wampauth.testing.wamp import ABORT, AUTHENTICATE, CHALLENGE, GOODBYE, HELLO, ROLES, pubkey
 

@@ -20,7 +20,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import DUMP, GUESSING, HELLO1, STEPS, Way, Wire, crowd, many_files, nest, ways
+from strangers import GUESSING, HELLO1, STEPS, crowd, many_files, nest
+from wires import DUMP, Way, Wire, ways
 
 from wampauth import worker
 from wampauth.testing import Node

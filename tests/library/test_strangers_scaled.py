@@ -13,8 +13,9 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
-from strangers import DUMP, HELLO1, Way, nest
+from strangers import HELLO1, nest
 from websockets.exceptions import InvalidStatus
+from wires import DUMP, Way
 
 from wampauth.testing.wamp import (
     ABORT,

@@ -13,8 +13,8 @@ import pytest
 import wall_clock
 from conftest import WRONG, Bundle, MakeBundle
 from nacl.signing import SigningKey
-from strangers import ways
 from websockets.exceptions import ConnectionClosed
+from wires import ways
 
 from wampauth.probe.turns import trust
 from wampauth.testing.wamp import (

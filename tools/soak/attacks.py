@@ -21,7 +21,8 @@ from typing import Any
 
 import wall_clock
 from nacl.signing import SigningKey
-from strangers import DUMP, GUESSING, HELLO1, STEPS, Crowd, Way, Wire, many_files, nest, ways
+from strangers import GUESSING, HELLO1, STEPS, Crowd, many_files, nest
+from wires import DUMP, Way, Wire, ways
 
 from wampauth.testing.wamp import (
     AUTHENTICATE,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from soaked import CHOSEN, HONEST, TICKET, Soaked
-from strangers import Wire, ways
+from wires import Wire, ways
 
 from wampauth.testing.wamp import ABORT, AUTHENTICATE, CALL, CHALLENGE, HELLO, RESULT, ROLES, WELCOME, pubkey, sign
 
