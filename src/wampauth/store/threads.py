@@ -206,8 +206,9 @@ class Queries(adbapi.ConnectionPool):
         waited for it would be missing when another process, or another server, could answer."""
         since = time.monotonic() - HANGS
         for thread, began in list(self._asking.items()):
-            if began < since and thread in self.connections:
-                _interrupt(self.connections[thread])
+            connection = self.connections.get(thread)  # its thread may give it up just now
+            if began < since and connection is not None:
+                _interrupt(connection)
 
 
 def _interrupt(connection: Any) -> None:
