@@ -1,12 +1,11 @@
 """What can a stranger try? Each function makes one attempt, over a way, with a serializer and from an address that are
 its own choice; :func:`make` repeats it for some seconds, in threads. What bounds them: docs/strangers.md.
 
-Addresses from 127.0.0.1 up to ``SHARED`` are those of honest clients, too: from there comes what only takes places and
-time. What is guessed comes from others, since an address that guesses is throttled.
+``SHARED`` is the address of honest clients, too: from there comes what only takes places and time. What is guessed
+comes from others, since an address that guesses is throttled.
 """
 
 import json
-import random
 import secrets
 import socket
 import ssl
@@ -15,14 +14,13 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import wall_clock
-from nacl.signing import SigningKey
+from attacker import ELSEWHERE, SHARED, Attacker, Target
 from strangers import GUESSING, HELLO1, STEPS, Crowd, many_files, nest
-from wires import DUMP, Way, Wire, ways
+from wires import Wire, ways
 
 from wampauth.testing.wamp import (
     AUTHENTICATE,
@@ -33,7 +31,6 @@ from wampauth.testing.wamp import (
     RESULT,
     ROLES,
     WELCOME,
-    pubkey,
     sign,
 )
 
@@ -41,8 +38,6 @@ THREADS = 3  # that make the same attack at once
 CROWD = 1200  # connections that wait
 AT_ONCE = 150  # attempts
 OUTAGE = 1.5  # seconds for which the store is away
-SHARED = "127.0.0.1"
-ELSEWHERE = [f"127.0.0.{number}" for number in range(2, 9)]
 NONSENSE: list[bytes | list[Any]] = [
     [HELLO, "", {"roles": ROLES}],
     [HELLO, "realm1", {}],
@@ -56,57 +51,6 @@ NONSENSE: list[bytes | list[Any]] = [
     b"\xff\xfe\xfd",
     b"x" * 70_000,
 ]
-
-
-@dataclass(frozen=True)
-class Target:
-    """The node, as a stranger may know it.
-
-    :ivar seed: of the key of a device, which is his own.
-    """
-
-    directory: Path
-    port: int
-    tls_port: int
-    ca: Path
-    seed: bytes
-
-
-class Attacker:
-    """One thread of an attack, and what it got."""
-
-    def __init__(self, target: Target, seed: str, until: float) -> None:
-        """:param until: seconds on the monotonic clock."""
-        self.target, self.until = target, until
-        self.random = random.Random(seed)
-        self.got: Counter[str] = Counter()
-        self.device = SigningKey(target.seed)
-
-    def way(self) -> Way:
-        return self.random.choice([*ways(self.target, self.random.choice(list(DUMP))).values()])
-
-    def open(self, *sources: str) -> Wire:
-        return self.way().open(self.random.choice(sources or (SHARED, *ELSEWHERE)))
-
-    def open_for_tickets(self) -> Wire:
-        """Where a ticket is looked at: over TLS, or from this machine."""
-        way = ways(self.target, self.random.choice(list(DUMP)))[self.random.choice(["wss", "wss", "unix"])]
-        return way.open(self.random.choice(ELSEWHERE))
-
-    def hello(self, wire: Wire, method: str, **details: Any) -> Any:
-        wire.send([HELLO, None, {"roles": ROLES, "authmethods": [method], **details}])
-        return wire.receive()
-
-    def show(self, wire: Wire) -> Any:
-        """Show the public key of the device."""
-        return self.hello(wire, "cryptosign", authextra={"pubkey": pubkey(self.device), "channel_binding": None})
-
-    def guess(self, wire: Wire, authid: str, ticket: str = "guess") -> None:
-        if self.hello(wire, "ticket", authid=authid)[0] == CHALLENGE:
-            wire.send([AUTHENTICATE, ticket, {}])
-
-    def note(self, message: Any) -> None:
-        self.got["joined" if message[0] == WELCOME else "answers"] += 1
 
 
 def deep_nesting(attacker: Attacker) -> None:
