@@ -32,6 +32,7 @@ def wrong() -> str:
 def on_connection(target: Target) -> Iterator[Found]:
     """The rows ``guesses-connection``, ``true-ticket`` and ``lock-out``."""
     source, answers, last, found = target.source(), list[Answer](), None, list[Found]()
+    proofs = [on_challenge(target, method) for method in passwords.offered(target)]  # before a limit on tickets is met
     if "ticket" in target.methods:
         with target.connect(source) as client:
             first = client.hello("ticket", target.authid)
@@ -41,9 +42,8 @@ def on_connection(target: Target) -> Iterator[Found]:
                 last = _true_after(client, target.ticket, limited=bool(limit(answers))) if target.ticket else None
             else:
                 found.append(Found("guesses-connection", CANT_TELL, f"to HELLO: {first}"))
-    found += [on_challenge(target, method) for method in passwords.offered(target)]
     none = Found("guesses-connection", NOT_APPLICABLE, "the router offers neither tickets nor passwords")
-    yield worst(found or [none])
+    yield worst([*found, *proofs] or [none])
     if answers and last:
         yield _true_ticket(answers, last)
         yield _lock_out(target, source)
