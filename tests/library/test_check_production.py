@@ -27,20 +27,24 @@ NOBODY = 65534
 CONFIG = "hardened.yaml"
 REALM, TRANSPORT = "workers[0].realms", "workers[0].transports[0]"
 GUARD, WS = "workers[0].components[0].extra.guard", f"{TRANSPORT}.paths.ws"
+TLS_FILES = {"key": "certs/server.key", "certificate": "certs/server.pem"}
 NEVER = "never-guessed-by-anybody"
 
 Spoil = Callable[[Config], object]
 
 
-def ready(folder: Path) -> Path:
+def ready(folder: Path, config: str = CONFIG) -> Path:
     """A node directory that may face the internet: the hardened one, with all that README asks for done."""
     for name in "authenticator.py", "backend.py":
         (folder / name).write_text((HERE / name).read_text().replace("com.example.", "org.acme."))
-    node = Bundle(folder / ".crossbar", CONFIG)
+    node = Bundle(folder / ".crossbar", config)
     node.directory.mkdir(mode=0o700)
-    text = (HERE / ".crossbar" / CONFIG).read_text().replace("com.example.", "org.acme.")
-    (node.directory / CONFIG).write_text(text)
-    node.edit_config(done)
+    text = (HERE / ".crossbar" / config).read_text().replace("com.example.", "org.acme.")
+    (node.directory / config).write_text(text)
+    node.edit_config(done if config == CONFIG else spread)
+    if config != CONFIG:
+        node.make_admission_key()
+        (node.directory / "sockets").mkdir(mode=0o700)
     certify(node.directory / "certs", trustme.CA(organization_name="Acme"))
     create(str(node.store))
     with closing(connect(str(node.store))) as store:
@@ -61,6 +65,16 @@ def done(config: Config) -> None:
     transports[0]["endpoint"]["interface"] = "0.0.0.0"
     for transport in transports:
         transport["max_connections"] = 100
+
+
+def spread(config: Config) -> None:
+    """The same of a scaled node: at its proxies, and with its authenticators."""
+    for worker in config["workers"]:
+        for transport in worker["transports"] if worker["type"] == "proxy" else ():
+            transport["endpoint"] |= {"interface": "0.0.0.0", "tls": TLS_FILES}
+            transport |= {"max_connections": 100, "options": {"client_timeout": 40}}
+        for component in worker["components"] if worker["type"] == "container" else ():
+            component["extra"]["guard"] |= {"require_tls": True, "require_channel_binding": True}
 
 
 def certify(folder: Path, authority: trustme.CA, *names: str, **terms: Any) -> None:

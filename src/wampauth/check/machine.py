@@ -86,6 +86,9 @@ def _private(directory: Path, workers: list[Section]) -> Iterator[Path]:
     """Files and folders that are only for their owner, those that there are."""
     sections = [section for worker in workers for _, section in walk(worker)]
     named = [section.get(name) for section in sections for name in ("key", "store", "admission_key", "audit")]
+    named += [
+        str(Path(str(one.get("path"))).parent) for one in sections if one.get("type") == "unix"
+    ]  # who may connect
     for name in (*PRIVATE, *named):
         if isinstance(name, str) and "://" not in name and (directory / name).exists():
             yield directory / name

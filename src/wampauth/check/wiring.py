@@ -6,7 +6,7 @@ from wampauth.check.finding import Finding
 from wampauth.check.layout import Layout, Placed, meant, sections
 from wampauth.check.trial import methods
 from wampauth.methods import METHODS
-from wampauth.nodeconfig import OWN, Section
+from wampauth.nodeconfig import OWN, Section, walk
 
 OWN_ROLE = "authenticator-role"
 KEYS = {
@@ -28,6 +28,8 @@ class Wiring:
         for number, worker in enumerate(self._there.workers):
             for place, name, method in methods(worker):
                 yield from self._of_method(worker, f"workers[{number}].{place}", name, method)
+            for index, transport in enumerate(sections(worker.get("transports"))):
+                yield from _of_certificates(f"workers[{number}].transports[{index}]", transport)
 
     # -- components
 
@@ -69,6 +71,8 @@ class Wiring:
                 yield Finding(f"{place}.{key}", f"the router doesn't know {key!r} here{meant(str(key), KEYS[kind])}")
         if kind == "function" and worker.get("type") not in ("router", "proxy"):
             yield Finding(place, "only routers and proxies have transports: a container asks nobody")
+        if kind == "function" and name in METHODS and not METHODS[name].is_function:
+            yield Finding(f"{place}.type", f'the router knows no function for {name}: write "dynamic"')
         if kind == "dynamic" and isinstance(method.get("authenticator"), str):
             yield from self._of_procedure(place, name, method)
             yield from self._of_caller(worker, place, name, method)
@@ -128,3 +132,14 @@ class Wiring:
         if any(procedure in one.procedures for one in self._ours) and not self._there.may(realm, role, told, "call"):
             text = f"the role {role} may not call what begins with {told} in {realm}: what a login costs the throttle"
             yield Finding(f"{place}.{OWN_ROLE}", f"{text} comes back with time alone", "warning")
+
+
+def _of_certificates(place: str, transport: Section) -> Iterator[Finding]:
+    """Who is to show a certificate must be asked for one, in the handshake of TLS."""
+    endpoint = transport.get("endpoint")
+    tls = endpoint.get("tls") if isinstance(endpoint, Section) else None
+    is_asked = isinstance(tls, Section) and bool(tls.get("ca_certificates"))
+    for inner, service in walk(transport, place) if not is_asked else ():
+        if isinstance(service.get("auth"), Section) and "tls" in service["auth"]:
+            text = "nobody is asked for a certificate here: name ca_certificates under tls of the transport's endpoint"
+            yield Finding(f"{inner}.auth.tls", text)
