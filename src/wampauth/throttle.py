@@ -16,6 +16,7 @@ from twisted.internet.task import deferLater
 from wampauth.settings import Settings
 
 LOOKED_AT = 500  # entries at once, in less than a millisecond
+FORGOTTEN = 2  # buckets at once: faster than they come, and never many
 ROUNDING = 1e-6  # seconds, by which a sum of moments may be off
 
 Key = tuple[str, str | None]  # (address, subject); None stands for all subjects
@@ -117,9 +118,17 @@ class Throttle:
         return max(0.0, self._full_again[key] - now + self._interval_of(key) - self._depth)
 
     def _put_off(self, key: Key, now: float) -> None:
+        self._forget(now)
         self._full_again[key] = max(now, self._full_again.get(key, now)) + self._interval_of(key)
         if len(self._full_again) > self._entries:
             self._full_again.popitem(last=False)  # whoever is forgotten starts afresh
+
+    def _forget(self, now: float) -> None:
+        """Buckets that are full again are as if never used; some of them go each time that one is."""
+        for _ in range(FORGOTTEN):
+            if not self._full_again or next(iter(self._full_again.values())) > now:
+                return
+            self._full_again.popitem(last=False)
 
 
 @functools.lru_cache(maxsize=1_000)

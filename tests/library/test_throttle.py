@@ -130,6 +130,28 @@ def test_memory_is_bounded_and_what_is_oldest_goes_first() -> None:
     assert tries.failures("alice", host) == 9  # remembered
 
 
+def test_memory_is_for_those_who_failed_lately() -> None:
+    """In a year millions fail, each once in a while; as soon as a bucket is full again, it needn't be remembered."""
+    tries = Tries()  # a bucket is full again after at most 10 seconds
+    for number in range(5_000):
+        tries.throttle.take(f"user{number}", f"10.0.{number >> 8}.{number & 255}")
+        tries.clock.advance(0.1)
+    assert tries.buckets < 2 * 2 * 100
+    assert tries.failures("user4999", "10.0.19.135") == 9  # who failed a moment ago is
+
+
+def test_after_a_flood_its_buckets_go() -> None:
+    tries = Tries()
+    for number in range(20_000):
+        tries.throttle.take("alice", f"10.0.{number >> 8}.{number & 255}")
+    assert tries.buckets == 40_000
+    tries.clock.advance(60)
+    for _ in range(20_000):
+        tries.throttle.take("bob", HERE)
+        tries.clock.advance(1)
+    assert tries.buckets == 2
+
+
 def test_one_address_cannot_push_the_others_out_at_once() -> None:
     """What is throttled is not remembered, so a flood from one address adds no more than its tokens."""
     tries = Tries()
