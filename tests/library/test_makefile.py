@@ -319,6 +319,14 @@ def test_what_is_pinned_is_what_the_distribution_asks_for() -> None:
             assert all(requirement.specifier.contains(version) for version in found), requirement
 
 
+def test_a_project_of_ones_own_gets_nothing_that_is_known_to_break() -> None:
+    """Where somebody installs the distribution, nobody reads our pins."""
+    asked = tomllib.loads((HERE / "pyproject.toml").read_text())["project"]["dependencies"]
+    (bjdata,) = (one for one in map(Requirement, asked) if one.name == "bjdata")
+    assert not bjdata.specifier.contains("0.6.6")  # built for NumPy 1: a traceback in each process
+    assert bjdata.specifier.contains("0.6.7")
+
+
 def installs(folder: Path, target: str) -> list[str]:
     """What pip would be told to install, in order."""
     return re.findall(r"-m pip install (.*)", make(folder, "-n", target).stdout.replace(" && ", "\n"))
