@@ -183,14 +183,18 @@ class Service:
     def _settle(self, result: Any) -> None:
         """The checks have started, or failed to: tell all who wait."""
         failed = isinstance(result, Failure)
-        if not failed and not self._is_started and hasattr(self._checks, "stop"):
-            reactor.addSystemEventTrigger("before", "shutdown", self._stop)
         if not failed and not self._is_started:
-            self._answer_operators()
+            self._goes_on()
         self._is_starting, self._is_started = False, not failed
         waiting, self._waiting = self._waiting, []
         for one in waiting:
             one.callback(result if failed else None)
+
+    def _goes_on(self) -> None:
+        """The checks have started, and serve until the node ends."""
+        if hasattr(self._checks, "stop"):
+            reactor.addSystemEventTrigger("before", "shutdown", self.stop)
+        self._answer_operators()
 
     def _answer_operators(self) -> None:
         """Say who is throttled, to those who ask through the store. The checks have opened it, or it isn't one."""
@@ -198,9 +202,11 @@ class Service:
             if isinstance(self._where, str) and (answering := answering_of(open_store(self._where), self._clock)):
                 answering.add(self._guard.answer)
 
-    def _stop(self) -> "Deferred[None]":
-        """Let the checks end, but don't keep the node from ending."""
-        stopping = maybeDeferred(self._checks.stop).addTimeout(STOP_TIMEOUT, self._clock)
+    def stop(self) -> "Deferred[None]":
+        """Let the checks end, but don't keep the node from ending. What has yet to start isn't stopped."""
+        has_begun = self._is_started or not hasattr(self._checks, "start")
+        stop = getattr(self._checks, "stop", None) if has_begun else None
+        stopping = maybeDeferred(stop or (lambda: None)).addTimeout(STOP_TIMEOUT, self._clock)
         return stopping.addErrback(
             lambda failure: self.log.error("{name}.stop(): {e}", name=self._name, e=sentence(failure.value))
         )

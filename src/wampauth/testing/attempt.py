@@ -13,7 +13,7 @@ from wampauth.audit import open_audit
 from wampauth.certificates import MOMENT
 from wampauth.claims import Claim, KeyClaim, Origin, Principal, TicketClaim, TlsClaim
 from wampauth.methods import method_of
-from wampauth.service import Service
+from wampauth.service import STOP_TIMEOUT, Service
 from wampauth.settings import Settings, split
 
 PREFIX = "com.example."
@@ -32,7 +32,8 @@ def login(
     """Have `checks` decide on `claim`, through the guard, as if the router had asked.
 
     Where nothing is awaited but other checks and plain coroutines, the result is there at once:
-    ``login(...).addBoth(results.append)``. A claim without an origin comes from 127.0.0.1 in clear.
+    ``login(...).addBoth(results.append)``. A claim without an origin comes from 127.0.0.1 in clear. Checks that have
+    ``start`` or ``stop`` are started before and stopped after; nothing is left waiting then.
 
     :param checks: the class, as it is given to ``Authenticator``.
     :param settings: a component's ``extra``, with or without ``guard``. Unless that names an audit, none is written.
@@ -49,14 +50,62 @@ def login(
     guard = Settings.from_config(ours.get("guard", {}))
     audit: Any = open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit(clock is not None)
     admissions = Admissions(prefix, bytes(KEY))
-    time = Clock() if clock is None else clock
-    service = Service(time, checks, given, guard, prefix, admissions, audit)
+    time = Passing(Clock() if clock is None else clock)
+    service = Once(time, checks, given, guard, prefix, admissions, audit)
     method = method_of(claim)
     told = service.procedure(method)(claim.realm, claim.authid, _details(method, claim))
+    told.addCallback(_principal, admissions).addBoth(_leave, service, time)
     if clock is None:
-        time.advance(guard.deadline)
-        time.advance(guard.refusal_delay)
-    return told.addCallback(_principal, admissions)
+        for seconds in guard.deadline, guard.refusal_delay, STOP_TIMEOUT:
+            time.advance(seconds)
+    return told
+
+
+class Once(Service):
+    """Serves one login, and no operator: whoever called it stops it."""
+
+    def _goes_on(self) -> None:
+        """It doesn't."""
+
+
+class Passing:
+    """The clock of one login: what hasn't come when that ends never comes."""
+
+    def __init__(self, clock: Any) -> None:
+        self._clock = clock
+        self._calls: list[Any] = []
+        self._is_over = False
+        self.seconds = clock.seconds
+
+    def callLater(self, delay: float, function: Callable[..., object], *args: Any, **kwargs: Any) -> Any:
+        """As the reactor's."""
+        call = self._clock.callLater(delay, function, *args, **kwargs)
+        self._calls.append(call)
+        if self._is_over:
+            self.end()
+        return call
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, where it is the test's."""
+        self._clock.advance(seconds)
+
+    def end(self) -> None:
+        """Nothing more is to come."""
+        self._is_over = True
+        for call in self._calls:
+            if call.active():
+                call.cancel()
+        self._calls.clear()
+
+
+def _leave(found: Any, service: Service, time: Passing) -> "Deferred[Any]":
+    """Take along what was begun for the login: its summaries, the patience for a proof, and what the checks have."""
+
+    def gone(_: object) -> Any:
+        time.end()
+        return found
+
+    return service.stop().addBoth(gone)
 
 
 class NoAudit:
