@@ -87,6 +87,7 @@ class Places:
     :ivar own: the authenticators' realms.
     :ivar watched: the realms in which there is a component called ``Sessions``.
     :ivar stores: where principals are looked up: files as seen from here, URLs without who connects, or module:name.
+    :ivar changed: when one of the files was written last, in seconds since 1970.
     """
 
     files: list[str] = field(default_factory=list)
@@ -94,6 +95,7 @@ class Places:
     own: set[str] = field(default_factory=set)
     watched: set[str] = field(default_factory=set)
     stores: set[str] = field(default_factory=set)
+    changed: float = 0.0
 
     def add(self, config: Any, folder: Path) -> None:
         """Take in what one configuration has that lies in `folder`."""
@@ -122,6 +124,7 @@ def beside(store: str) -> Places:
         return places
     for file, config in _configurations(Path(store).absolute().parent):
         places.files.append(file.name)
+        places.changed = max(places.changed, file.stat().st_mtime)
         places.add(config, file.parent)
     return places
 

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,7 +16,7 @@ from click.testing import CliRunner
 from conftest import CHOSEN, Bundle
 from nacl.signing import SigningKey
 from sites import ending
-from test_history import line
+from test_history import BEGIN, line
 from test_log import Operator
 
 from wampauth import acts, cli
@@ -155,6 +156,26 @@ def test_who_was_let_in_and_did_not_join(operator: Operator, tmp_path: Path) -> 
     assert operator.done("show", "bob").stdout.count("2020-01-01T00:00:02") == 1
     (said,) = operator.done("why", "d1", "--last").stdout.splitlines()
     assert "let in, but didn't join 2 times since" in said and "Has devices its role?" in said
+
+
+@pytest.mark.parametrize(("realm", "role"), [("realm1", "frontendd"), ("raelm1", "frontend")])
+@pytest.mark.parametrize("method", ["ticket", "cryptosign"])
+def test_who_has_no_place_is_told_of_at_once(
+    operator: Operator, tmp_path: Path, method: str, realm: str, role: str
+) -> None:
+    """Nobody needs to wait until it might have joined: the router can't let it."""
+    shutil.copy(HERE / ".crossbar" / "config.json", tmp_path)
+    os.utime(tmp_path / "config.json", (0, 0))
+    now = time.time() - BEGIN.timestamp()
+    one = {"authid": "alice", "method": method, "peer": "192.0.2.1"}
+    outcome, file = ("accepted", "audit.jsonl") if method == "ticket" else ("challenged", "audit.attempts.jsonl")
+    lost = line(now, outcome, **one, realm=realm, role=role, session=1)
+    fine = line(now, outcome, **{**one, "authid": "bob"}, realm="realm1", role="frontend", session=2)
+    (tmp_path / file).write_bytes(lost + fine)
+    (said,) = operator.done("why", "--last").stdout.splitlines()
+    assert f"alice from 192.0.2.1 was let in, but didn't join: the router has refused it. Has {realm} the role" in said
+    os.utime(tmp_path / "config.json")  # it is another one than then: nothing is certain
+    assert "No refusal is in the audit" in operator.done("why", "--last").stdout
 
 
 def test_what_changes_nothing_says_so(operator: Operator) -> None:

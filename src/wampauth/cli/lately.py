@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from wampauth.cli.joins import marked, watched_realms
+from wampauth.cli.joins import marked, places_of_audit
 from wampauth.cli.refused import BINDING, TLS, Alike, Causes, alike, is_turned_away
 from wampauth.cli.telling import in_one_line
 from wampauth.cli.trying import Attempt
@@ -34,7 +34,7 @@ class Lately:
         self._passed: Record | None = None  # the last whose connection was as the node wants it
         self._found: list[Alike] = []
         with suppress(OSError), closing(History(audits, time.time() - DAY)) as history:
-            self._found = alike(self._turned_away(marked(history, watched_realms(), time.time())), APART)
+            self._found = alike(self._turned_away(marked(history, places_of_audit(), time.time())), APART)
 
     def _turned_away(self, records: Iterable[Record]) -> Iterator[Record]:
         who = self._attempt.who

@@ -12,7 +12,7 @@ import click
 from wampauth import names
 from wampauth.audit import COUNTED, PROVEN
 from wampauth.cli.acting import audits_to_read, with_audit
-from wampauth.cli.joins import JOINED, UNJOINED, marked, watched_realms
+from wampauth.cli.joins import JOINED, UNJOINED, marked, places_of_audit
 from wampauth.cli.options import SPAN, Authid, seconds
 from wampauth.cli.telling import claims, in_one_line
 from wampauth.cli.whose import about
@@ -56,7 +56,7 @@ def log(authid: str | None, since: float | None, outcomes: tuple[str, ...], foll
     """Show the audit: who tried to join, what became of it, and what operators did. Rotated files are read, too."""
     history = History(audits_to_read("log", is_awaited=follow), since or 0.0)
     is_wanted = _wanted(authid, outcomes)
-    wanted = filter(is_wanted, marked(history, watched_realms(), time.time()))
+    wanted = filter(is_wanted, marked(history, places_of_audit(), time.time()))
     try:
         _print(deque(wanted, BEFORE) if follow and since is None else wanted, as_json)
         if history.broken:

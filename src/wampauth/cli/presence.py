@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from wampauth.cli.acting import audits_of_store
-from wampauth.cli.joins import JOINED, UNJOINED, is_unjoined, watched_realms
+from wampauth.cli.joins import JOINED, UNJOINED, is_unjoined, places_of_audit
 from wampauth.cli.reaching import Answers, ask
 from wampauth.cli.sessions import COLUMNS, told
 from wampauth.cli.tables import show_records
@@ -81,8 +81,9 @@ def _last_logins(authid: str) -> tuple[Record | None, Record | None]:
         return last, None
     joined = _newest((JOINED,), "authid", authid)
     anybody = joined or _newest((JOINED,), "realm", str(last.get("realm")))
-    known = watched_realms() | ({str(anybody.get("realm"))} if anybody else set())
-    if is_unjoined(last, [joined] if joined else [], known, time.time()):
+    places = places_of_audit()
+    places.watched |= {str(anybody.get("realm"))} if anybody else set()
+    if is_unjoined(last, [joined] if joined else [], places, time.time()):
         return joined, last
     return last, None
 

@@ -11,7 +11,7 @@ import click
 from wampauth import keys, names
 from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
 from wampauth.cli.credentials import chosen_secret
-from wampauth.cli.joins import marked, watched_realms
+from wampauth.cli.joins import marked, places_of_audit
 from wampauth.cli.lately import Lately
 from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reasons import owner, reasons
@@ -125,7 +125,7 @@ def _tell_last(authid: str | None, as_json: bool) -> None:
     audits = audits_to_read("why --last")
     with closing(History(audits)) as history:
         is_about = about(authid) if authid else lambda _: True
-        wanted = filter(is_about, marked(history, watched_realms(), time.time()))
+        wanted = filter(is_about, marked(history, places_of_audit(), time.time()))
         found = alike(filter(is_turned_away, wanted), LAST)
     with _store_at_hand() as store:
         causes = Causes(store, audits)
