@@ -440,7 +440,7 @@ def renewing(node: Example, folder: Path, seconds: float) -> Iterator["subproces
     (folder / "issuer.pem").write_bytes(ONE.private_bytes(*form))
     renew, issue = (HERE / "examples" / name for name in ("renew.py", "issue.py"))
     command = [sys.executable, str(renew), "alice", f"{sys.executable} {issue} {seconds}", "--url", node.url]
-    command += ["--topic", "com.example.public.news"]
+    command += ["--topic", "com.example.news"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder) as client:
         try:
             yield client
@@ -459,7 +459,7 @@ def test_a_client_stays_without_a_gap(node: Example, tmp_path: Path) -> None:
         deadline, number = time.monotonic() + PATIENCE, 0
         while len(ended) < 2:
             assert time.monotonic() < deadline
-            sent = publisher.request(PUBLISH, {"acknowledge": True}, "com.example.public.news", [number])
+            sent = publisher.request(PUBLISH, {"acknowledge": True}, "com.example.news", [number])
             assert sent[0] == PUBLISHED
             while str(number) not in heard:
                 line = client.stdout.readline()

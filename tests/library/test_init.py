@@ -15,7 +15,7 @@ from conftest import HERE, free_port
 from nacl.signing import SigningKey
 
 from wampauth import cli
-from wampauth.testing import ABORT, GOODBYE, SUBSCRIBE, SUBSCRIBED, WELCOME, RawClient, pubkey
+from wampauth.testing import ABORT, CALL, GOODBYE, REGISTER, SUBSCRIBE, SUBSCRIBED, WELCOME, RawClient, pubkey
 
 PATIENCE = 90.0  # seconds
 OPTIONS = ("--prefix", "org.acme.", "--realm", "office", "--role", "member")
@@ -76,7 +76,14 @@ def test_what_it_says_is_followed(tmp_path: Path, run: Run) -> None:
     with RawClient(url) as first, RawClient(url) as second, RawClient(url) as third:
         for kind, _, details in first.login_ticket("alice", secret, "office"), second.login_key(key):
             assert (kind, details["realm"], details["authrole"]) == (WELCOME, "office", "member")
-        assert first.request(SUBSCRIBE, {}, "org.acme.public.news")[0] == SUBSCRIBED
+        assert first.request(SUBSCRIBE, {}, "org.acme.news")[0] == SUBSCRIBED
+        for request in (  # what the probe's rows prefix-topic, forward-for and any-uri try
+            (SUBSCRIBE, {"match": "prefix"}, "org.acme.news"),
+            (CALL, {"forward_for": [{"session": 1, "authid": "bob", "authrole": "trusted"}]}, "org.acme.add2"),
+            (REGISTER, {}, "org.acme.public.anything"),
+        ):
+            assert first.request(*request)[4] == "wamp.error.not_authorized"
+        assert first.request(CALL, {}, "org.acme.add2")[4] == "wamp.error.no_such_procedure"
         assert third.login_ticket("alice", "wrong", "office")[::2] == [ABORT, "org.acme.invalid_ticket"]
         done(run(folder, "wampauth revoke alice --yes"))
         for client in first, second:

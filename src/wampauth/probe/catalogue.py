@@ -226,8 +226,8 @@ ROWS = {
     ),
     "prefix-topic": About(
         "a subscription by prefix to a topic that may be heard by name",
-        "Static permissions don't look at the match policy: who may hear a topic hears all below it.",
-        "sessions.md",
+        "Who may hear a topic hears all below it: static rules ignore the match policy, and a prefix rule means it.",
+        "joined.md",
         (CREDENTIAL, "--topic"),
     ),
     "forward-for": About(
