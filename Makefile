@@ -38,7 +38,7 @@ demo: $(STORE) ## all in one: start the node, run the clients at both transports
 	@wampauth start $(MAKE) --no-print-directory clients clients-function && echo "All clients ended as expected."
 stage-%: $(STORE) ## start the node of stages/N (N is 1 to 5), until Ctrl-C
 	@wampauth start --directory stages/$*/.crossbar
-probe-%: $(STORE) ## start the node of stages/N, attack it for a minute, stop it
+probe-%: $(STORE) ## start the node of stages/N, attack it (a minute at most), stop it
 	@MYTICKET="secret123" wampauth start --directory stages/$*/.crossbar wampauth probe $(or $(PROBED),ws://localhost:8080/ws) $(PROBE)
 stage-5 probe-5: $(CERTS)
 probe-5: PROBED = $(filter-out --url,$(HARDENED))

@@ -76,6 +76,15 @@ def test_a_page_can_be_read_at_one_sitting(page: str) -> None:
     assert len(text_of(page).splitlines()) <= LONGEST.get(page, LONGEST_OTHER)
 
 
+@pages
+def test_a_file_to_save_is_named_before_it_is_shown(page: str) -> None:
+    """Where a reader sees it: comments of Markdown aren't shown."""
+    for block in blocks(page):
+        if block.what == "file":
+            before = text_of(page).partition(f"<!-- file: {block.argument} -->")[0]
+            assert f"`{block.argument}`" in before, block.argument
+
+
 @no_history
 def test_the_words_are_those_of_the_field(page: str) -> None:
     prose = re.sub(r"^```.*?^```$", "", text_of(page), flags=re.S | re.M)
