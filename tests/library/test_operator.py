@@ -178,6 +178,26 @@ def test_who_has_no_place_is_told_of_at_once(
     assert "No refusal is in the audit" in operator.done("why", "--last").stdout
 
 
+def test_refusals_that_have_no_names_are_told_of(operator: Operator, tmp_path: Path) -> None:
+    """Whoever misses somebody behind an address from which many are refused."""
+    now = time.time() - BEGIN.timestamp()
+    file = tmp_path / "audit.attempts.jsonl"
+    full = [line(now - 10 + n / 10, "refused", claimed="bob", peer="192.0.2.1") for n in range(10)]
+    file.write_bytes(b"".join(full[:9]))
+    assert operator.done("why", "--last", "cat").stderr == ""
+    file.write_bytes(b"".join(full))
+    first = "10 refusals came from 192.0.2.1 within a minute."
+    here = f"{first} Until it is over, more of them are only counted, without names."
+    for args in ("cat",), ():
+        assert operator.done("why", "--last", *args).stderr == f"{here}\n"
+    file.write_bytes(b"".join(full) + line(now, "refused", peer="192.0.2.1", count=2))
+    counted = "In the last ten minutes, 2 more were counted, without names: `wampauth why --last` shows from where.\n"
+    assert operator.done("why", "--last", "cat").stderr == counted
+    assert "2 more attempts from 192.0.2.1 were refused" in operator.done("why", "--last").stdout
+    file.write_bytes(b"".join(line(now - 70, "refused", claimed="bob", peer="192.0.2.1") for _ in range(10)))
+    assert operator.done("why", "--last", "cat").stderr == ""
+
+
 def test_what_changes_nothing_says_so(operator: Operator) -> None:
     operator.done("set", "alice", "--max-sessions", "2", "--role", "backend")
     assert "max_sessions: 2" in operator.done("show", "alice").stdout.splitlines()

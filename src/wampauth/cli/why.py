@@ -17,6 +17,7 @@ from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reasons import owner, reasons
 from wampauth.cli.refused import Causes, alike, is_turned_away
 from wampauth.cli.trying import GOOD, MISSED, Attempt, Reason
+from wampauth.cli.unnamed import Unnamed
 from wampauth.cli.whose import about
 from wampauth.history import History
 from wampauth.nodeconfig import beside
@@ -122,10 +123,11 @@ def _unknown(attempt: Attempt) -> str:
 
 
 def _tell_last(authid: str | None, as_json: bool) -> None:
-    audits = audits_to_read("why --last")
+    audits, now = audits_to_read("why --last"), time.time()
+    unnamed = Unnamed(now)
     with closing(History(audits)) as history:
         is_about = about(authid) if authid else lambda _: True
-        wanted = filter(is_about, marked(history, places_of_audit(), time.time()))
+        wanted = filter(is_about, unnamed.watch(marked(history, places_of_audit(), now)))
         found = alike(filter(is_turned_away, wanted), LAST)
     with _store_at_hand() as store:
         causes = Causes(store, audits)
@@ -134,6 +136,8 @@ def _tell_last(authid: str | None, as_json: bool) -> None:
     if not found and not as_json:
         more = f" of {authid} is in the audit: `wampauth why {authid}` tries a login" if authid else " is in the audit"
         click.echo(f"No refusal{more}.")
+    for sentence in unnamed.sentences(authid):
+        click.echo(sentence, err=True)
 
 
 @contextmanager
