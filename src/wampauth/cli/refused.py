@@ -19,7 +19,7 @@ MEANT = {  # what the reasons in the audit mean
     "no such credential": "the {thing} is wrong, or there is no such principal",
     "no such password": "there is no such principal, or it has no password",
     "expired": "the {thing} had run out",
-    "revoked": "the {thing}, or {who}, was revoked: `wampauth log --outcome acted` says by whom",
+    "revoked": "the {thing}, or {who}, was revoked: if by a command, `wampauth log --outcome acted` says whose",
     "not yet": "the {thing} didn't count yet",
     "claims another realm": "the client asks for another realm than the principal's",
     "claims another authid": "the client names another authid than whose {thing} it is",
