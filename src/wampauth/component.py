@@ -15,7 +15,7 @@ from wampauth import worker
 from wampauth.admission import Challenged
 from wampauth.guard import OWN_REALMS
 from wampauth.service import Service
-from wampauth.told import place, sentence, stopped
+from wampauth.told import is_lost, place, sentence, stopped
 
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
 NOT_HEARD = (
@@ -78,6 +78,8 @@ class Registering(ApplicationSession):
             if self._service.challenged is not None:
                 await self._hear_of_proofs(self._service.challenged)
         except Exception as error:
+            if is_lost(error):
+                return  # the node stops, or Crossbar.io makes a new component
             self.log.error("the authenticator can't start: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()

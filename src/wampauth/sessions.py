@@ -31,7 +31,7 @@ from wampauth.recognition import Recognition
 from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
-from wampauth.told import sentence, stopped
+from wampauth.told import is_lost, sentence, stopped
 from wampauth.watch import Watch
 
 LOST = "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); this worker ends"
@@ -97,6 +97,8 @@ class RealmSessions(ApplicationSession):
         try:
             await self._begin()
         except Exception as error:
+            if is_lost(error):
+                return  # the node stops, or Crossbar.io makes a new component
             self.log.error("sessions can't be watched: {error}", error=sentence(error))
             if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
                 self.leave()

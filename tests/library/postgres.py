@@ -85,8 +85,8 @@ class Server:
         self._do(url.rpartition("/")[2], "DROP SCHEMA public CASCADE", "CREATE SCHEMA public")
 
     def disconnect(self, url: str) -> None:
-        """End the connections of all who use a database."""
-        others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+        """End the connections of all who use a database, and wait for that, up to ten seconds."""
+        others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE datname = current_database()"
         self._do(url.rpartition("/")[2], f"{others} AND pid != pg_backend_pid()")
 
     def _do(self, database: str, *statements: str) -> None:

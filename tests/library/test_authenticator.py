@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import ComponentConfig
 from conftest import HERE
 from twisted.internet import reactor
@@ -552,14 +552,25 @@ def test_who_challenges_hears_of_right_proofs(
 
 
 @pytest.mark.parametrize("which", ["component", "sessions"])
-def test_a_connection_that_is_lost_at_the_start_is_told_as_such(in_folder: Path, which: str) -> None:
-    """As when the node is stopped meanwhile: there is nothing left to leave."""
+@pytest.mark.parametrize("lost", [TransportLost(), ApplicationError("wamp.close.transport_lost")])
+def test_a_connection_that_is_lost_at_the_start_is_no_fault(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], which: str, lost: Exception
+) -> None:
+    """As when the node is stopped, and a container has just made its component anew: there is nothing left to leave."""
     made = Authenticator(Tickets, prefix="org.acme.")
     made.configure({})
     session = getattr(made, which)(ComponentConfig("realm1", {"guard": {}}))
     session._session_id = 1
-    with pytest.raises(Stopped, match=r"^TransportLost"):
-        result(Deferred.fromCoroutine(session.onJoin(None)))
+    asked: list[Any] = []
+
+    async def ask(*args: Any, **_: Any) -> None:
+        asked.append(args)
+        raise lost
+
+    for name in "register", "subscribe":
+        monkeypatch.setattr(session, name, ask)
+    result(Deferred.fromCoroutine(session.onJoin(None)))
+    assert asked and logged == []
 
 
 # -- the handbook

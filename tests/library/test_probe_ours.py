@@ -21,7 +21,6 @@ LESSON = {
     "prefix-topic",  # static permissions
     "forward-for",
 }
-HARDENED = LESSON - {"forward-for"}
 # With a chosen ticket in the store, guesses at many authids are as slow as Argon2id is on this machine.
 MAY_BE = {"guesses-authids": {CANT_TELL}, "known-time": {CANT_TELL}}
 
@@ -36,8 +35,9 @@ def probe(bundle: Bundle, url: str, *args: str) -> Rows:
     command += ["--key", str(key), "--key-authid", "client01@example.com", "--key-realm", "devices"]
     command += ["--topic", "com.example.topic1", "--procedure", "com.example.add2", *args]
     done = CliRunner().invoke(cli.main, command, env={"MYTICKET": CHOSEN})
-    assert done.exit_code == 1
-    return {row["name"]: row for row in json.loads(done.stdout)["rows"]}
+    rows = json.loads(done.stdout)["rows"]
+    assert done.exit_code == any(row["verdict"] == FALLS for row in rows)
+    return {row["name"]: row for row in rows}
 
 
 def check(rows: Rows, falling: set[str]) -> None:
@@ -66,6 +66,6 @@ def test_the_hardened_node(make_bundle: MakeBundle) -> None:
     (bundle.directory / "sockets").mkdir(mode=0o700)
     node = bundle.start()
     try:
-        check(probe(bundle, bundle.tls_url, "--ca", str(bundle.ca)), HARDENED)
+        check(probe(bundle, bundle.tls_url, "--ca", str(bundle.ca)), set())
     finally:
         node.stop()

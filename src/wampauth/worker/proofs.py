@@ -12,11 +12,12 @@ from autobahn.wamp.types import Accept, Deny
 from crossbar.router import auth
 
 from wampauth.worker.proven import Telling
+from wampauth.worker.reach import Reaching
 
 SPENT = "no pending authentication"  # as the router says without a challenge
 
 
-class ScramOnce(Telling, auth.PendingAuthScram):  # type: ignore[misc]
+class ScramOnce(Reaching, Telling, auth.PendingAuthScram):  # type: ignore[misc]
     """WAMP-SCRAM, with one proof a challenge."""
 
     _is_spent = False
@@ -32,7 +33,7 @@ class ScramOnce(Telling, auth.PendingAuthScram):  # type: ignore[misc]
             return Deny(message="SCRAM authentication failed")
 
 
-class CraOnce(Telling, auth.PendingAuthWampCra):  # type: ignore[misc]
+class CraOnce(Reaching, Telling, auth.PendingAuthWampCra):  # type: ignore[misc]
     """WAMP-CRA, with one proof a challenge. The router's own would log the one that it expected."""
 
     _is_spent = False
@@ -48,11 +49,19 @@ class CraOnce(Telling, auth.PendingAuthWampCra):  # type: ignore[misc]
         return Deny(message="WAMP-CRA client signature is invalid")
 
 
-class Cryptosign(Telling, auth.PendingAuthCryptosign):  # type: ignore[misc]
+class Cryptosign(Reaching, Telling, auth.PendingAuthCryptosign):  # type: ignore[misc]
     """WAMP-cryptosign. Nobody guesses a signature: it takes as many as are sent."""
 
 
+class Ticket(Reaching, auth.PendingAuthTicket):  # type: ignore[misc]
+    """WAMP-ticket. What is sent is asked about, each time."""
+
+
+class Certificate(Reaching, auth.PendingAuthTLS):  # type: ignore[misc]
+    """A certificate, which TLS has checked."""
+
+
 def see_to_proofs() -> None:
-    """Have the router of this process take one proof of a password a challenge, and tell of each that is right. Safe to
-    call again."""
-    auth.AUTHMETHOD_MAP.update(scram=ScramOnce, wampcra=CraOnce, cryptosign=Cryptosign)
+    """Have the router of this process take one proof of a password a challenge, tell of each that is right, and answer
+    where nobody can be asked. Safe to call again."""
+    auth.AUTHMETHOD_MAP.update(ticket=Ticket, cryptosign=Cryptosign, scram=ScramOnce, wampcra=CraOnce, tls=Certificate)
