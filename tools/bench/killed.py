@@ -7,6 +7,7 @@ nothing for too long. Clients of examples/reconnect.py stay in all the time, and
 One process after the other goes. The table is for docs/running.md.
 """
 
+import itertools
 import json
 import signal
 import sys
@@ -38,11 +39,11 @@ CLIENTS = 4
 SETTLE = 2.0  # seconds in which all is well, before the next one goes
 START, CONTROLLER = "wampauth start", "controller"
 BOTH = "authenticator1 and authenticator2"
-GOES_ON = "authenticator1"  # the other one does its work: nothing is started anew
+GOES_ON = "authenticator1"  # the other one does its work, and nothing is started anew: so it comes last
 WHAT = {
     "config.json": [START, CONTROLLER, "worker"],
     "hardened.yaml": [START, CONTROLLER, "worker"],
-    "scaled.yaml": [START, CONTROLLER, "router", "authentication", "proxy1", "proxy2", GOES_ON, BOTH],
+    "scaled.yaml": [START, CONTROLLER, "router", "authentication", "proxy1", "proxy2", BOTH, GOES_ON],
 }
 HOW = {"SIGKILL": signal.SIGKILL, "SIGSTOP": signal.SIGSTOP}
 
@@ -100,18 +101,17 @@ class Trial:
         named = {title(child): child for child in controller.children()}
         return {START: start, CONTROLLER: controller, **named}
 
-    def run(self, whats: list[str], hows: list[str]) -> Iterator[tuple[str, str, Outcome]]:
+    def run(self, whats: list[str], how: str) -> Iterator[tuple[str, Outcome]]:
         """Let one after the other go."""
         with self.service, Logins(self.url, self.options) as logins, self._clients() as clients:
-            for how in hows:
-                for what in whats:
-                    self._wait_until_well(logins, clients)
-                    since = time.monotonic()
-                    starts = self.service.ready
-                    found = self.processes()
-                    for name in what.split(" and "):
-                        found[name].send_signal(HOW[how])
-                    yield what, how, self._outcome(logins, clients, since, starts, what == GOES_ON)
+            for what in whats:
+                self._wait_until_well(logins, clients)
+                since = time.monotonic()
+                starts = self.service.ready
+                found = self.processes()
+                for name in what.split(" and "):
+                    found[name].send_signal(HOW[how])
+                yield what, self._outcome(logins, clients, since, starts, what == GOES_ON)
 
     @contextmanager
     def _clients(self) -> Iterator[list[Client]]:
@@ -169,10 +169,10 @@ def table(outcomes: dict[tuple[str, str], dict[str, Outcome]]) -> str:
 def main(config: tuple[str, ...], what: tuple[str, ...], how: tuple[str, ...]) -> None:
     """Measure, and print the table."""
     outcomes: dict[tuple[str, str], dict[str, Outcome]] = defaultdict(dict)
-    for name in config:
+    for name, by in itertools.product(config, how):
         with tempfile.TemporaryDirectory(prefix="killed-") as folder:
             trial = Trial(name, Path(folder))
-            for which, by, outcome in trial.run([one for one in WHAT[name] if not what or one in what], list(how)):
+            for which, outcome in trial.run([one for one in WHAT[name] if not what or one in what], by):
                 click.echo(f"{name}: {which}, {by}: {outcome}", err=True)
                 outcomes[name, which][by] = outcome
     click.echo(table(outcomes))
