@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from nacl.signing import SigningKey
 
 import wampauth
 from wampauth import cli
-from wampauth.store import connect, writing
+from wampauth.store import connect, moments, writing
 
 COMMAND = [sys.executable, "-m", "wampauth"]
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}\n")  # 256 bits, alone
@@ -598,9 +599,52 @@ def test_without_a_store_where_a_node_has_another_or_none(
         assert "secret" not in refused.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
     added = operator.done("add", "bob", "--realm", "realm1", "--role", "frontend", "--force").stderr
-    assert (f"No store is named in config.json, so no node asks this one ({operator.path})." in added) == (
-        "store" not in extra
+    assert (f"so no node asks this one ({operator.path})." in added) == (extra != {"store": "none.db"})
+
+
+@pytest.mark.parametrize("extra", [{"tickets": {}}, {"store": "own_store:Store"}, {"store": "postgresql://db/p"}])
+def test_a_store_that_no_configuration_names_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: dict[str, Any]
+) -> None:
+    """Unless the operator names it, or moves it elsewhere. None is made, either."""
+    monkeypatch.chdir(tmp_path)
+    (folder := tmp_path / ".crossbar").mkdir()
+    add, path = ("add", "bob", "--realm", "realm1", "--role", "frontend", "--force"), ".crossbar/principals.db"
+
+    def run(*arguments: str) -> Result:
+        return CliRunner().invoke(cli.main, arguments)
+
+    def configure(extra: dict[str, Any]) -> None:
+        config = {"version": 2, "workers": [{"components": [{"extra": extra}]}]}
+        (folder / "config.json").write_text(json.dumps(config))
+
+    configure(extra)
+    assert (run(*add).exit_code, (tmp_path / path).exists()) == (1, False)
+    configure({"store": "principals.db"})
+    assert run(*add).exit_code == run("list").exit_code == 0
+    configure(extra)
+    commands = (
+        "list",
+        "show bob",
+        "why bob --realm r",
+        "sessions",
+        "ticket bob",
+        "revoke bob --yes",
+        "kick bob",
+        "set bob --role r",
     )
+    for command in (*map(str.split, commands), add):
+        refused = run(*command)
+        assert (refused.exit_code, refused.stdout) == (1, "")
+        assert refused.stderr.startswith(f"Error: no configuration names {path}, so no node asks it. "), command
+    failed = {"time": moments.iso(time.time()), "outcome": "refused", "method": "ticket", "claimed": "eve"}
+    audit = json.dumps({**failed, "peer": "127.0.0.1", "reason": "no such credential"})
+    (folder / "audit.jsonl").write_text(f"{audit}\n")
+    last = run("--audit", ".crossbar/audit.jsonl", "why", "--last")
+    assert "the ticket is wrong, or there is no such principal" in last.stdout
+    assert last.stderr == f"No configuration names {path}: it isn't asked.\n"
+    assert "bob" in run("--store", path, "list").stdout
+    assert "bob" in run("export").stdout
 
 
 def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> None:

@@ -10,10 +10,12 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from wampauth import names
 from wampauth.cli import changing, credentials, enrolling, principals, rotating, sessions
 from wampauth.cli.acting import AUDIT
+from wampauth.cli.asked import IS_DEFAULT
 from wampauth.cli.backup import backup, recover
 from wampauth.cli.checking import check
 from wampauth.cli.log import log
@@ -85,6 +87,7 @@ def main(ctx: click.Context, path: str, audit: str | None) -> None:
     """Decide who may join, and run the node: principals, their tickets and their public keys."""
     ctx.obj = path
     ctx.meta[AUDIT] = audit
+    ctx.meta[IS_DEFAULT] = ctx.get_parameter_source("path") is ParameterSource.DEFAULT
 
 
 for commands in GROUPS.values():

@@ -1,7 +1,6 @@
 """What do the commands have in common? The store that they work on, and the options for credentials."""
 
 import functools
-import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -10,8 +9,8 @@ from typing import Any
 import click
 
 from wampauth import names
+from wampauth.cli.asked import instead
 from wampauth.cli.reaching import Own
-from wampauth.nodeconfig import beside
 from wampauth.store import OWN, Connection, connect, create, make_room, moments, showing, upgraded
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}  # seconds
@@ -60,11 +59,14 @@ def seconds(span: str) -> float:
     return int(span[:-1]) * UNITS[span[-1]]
 
 
-def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Callable[[Command], Command]:
+def on_store(
+    new: bool = False, urgent: bool = False, nodes: bool = False, unasked: bool = False
+) -> Callable[[Command], Command]:
     """Run a command with the store, open, as its first argument; with `new`, make one where there is none.
 
     :param urgent: it must work even when the disk is full.
     :param nodes: it asks the nodes alone, which a store of an author's own may allow, too.
+    :param unasked: it makes sense for a store that no node asks, too.
     """
 
     def decorate(command: Command) -> Command:
@@ -74,8 +76,8 @@ def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Ca
             if nodes and OWN.fullmatch(path):
                 command(Own(path), *args, **options)
                 return
-            if not new:
-                _look_for(path)
+            if not unasked and (why := instead(path, makes=new)):
+                raise showing.Refused(why)
             if urgent:
                 make_room(path)
             if new:
@@ -91,30 +93,6 @@ def on_store(new: bool = False, urgent: bool = False, nodes: bool = False) -> Ca
         return run
 
     return decorate
-
-
-def _look_for(path: str) -> None:
-    """See whether a store that is not there is meant to be there.
-
-    :raises showing.Refused: if the configurations beside it name another one, or none.
-    """
-    if ":" in path or os.path.lexists(path):
-        return
-    places = beside(path)
-    files, stores = " and ".join(places.files), sorted(places.stores)
-    if files and not stores:
-        raise showing.Refused(
-            f"there is no store at {path}, and none is named in {files}. Where checks of your own do without,"
-            " `wampauth log` and `wampauth why --last` tell of logins"
-        )
-    if files and os.path.relpath(path) not in stores:
-        told = f"there is no store at {path}. In {files} it is {stores[0]}"
-        if OWN.fullmatch(stores[0]):
-            raise showing.Refused(
-                f"{told}, one of your own: `wampauth log` and `wampauth why --last` tell of logins, and"
-                f" `wampauth --store {stores[0]} sessions` of who is in, if it can"
-            )
-        raise showing.Refused(f"{told}: say `--store {stores[0]}`")
 
 
 def with_terms(command: Command) -> Command:

@@ -10,6 +10,7 @@ import click
 
 from wampauth import names
 from wampauth.cli.acting import acted
+from wampauth.cli.asked import of_others
 from wampauth.cli.options import SPAN, Authid, on_store, seconds
 from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
@@ -34,9 +35,8 @@ def add(path: str, authid: str, realm: str, role: str, extra: str, force: bool) 
     places = beside(path)
     require_place(places, realm, role, force)
     _add(authid=authid, realm=realm, role=role, extra=extra)
-    if places.files and not places.stores:
-        files = " and ".join(places.files)
-        click.echo(f"No store is named in {files}, so no node asks this one ({path}).", err=True)
+    if warning := of_others(path):
+        click.echo(warning, err=True)
     if places.files and realm not in places.watched:
         click.echo(
             f"No `Sessions` watches {realm}: who is revoked stays in it until it leaves (see `wampauth check`).",
@@ -137,7 +137,7 @@ def import_(store: Connection, file: Any, force: bool) -> None:
 
 
 @click.command()
-@on_store()
+@on_store(unasked=True)
 def export(store: Connection) -> None:
     """Write all principals as JSON lines: no ticket and no private key, but the Argon2id of chosen tickets, so keep it
     like the store itself."""

@@ -1,6 +1,7 @@
 """Why can't somebody get in? A login that is none, and what was refused before."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import click
 
 from wampauth import keys, names
 from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
+from wampauth.cli.asked import instead
 from wampauth.cli.credentials import chosen_secret
 from wampauth.cli.joins import marked, places_of_audit
 from wampauth.cli.lately import Lately
@@ -145,6 +147,11 @@ def _store_at_hand() -> Iterator[Connection | None]:
     """The store, if there is one that can be read as it is: the audit alone tells a lot."""
     with ExitStack() as stack:
         store = None
-        with suppress(StoreError, showing.Refused):
-            store = stack.enter_context(closing(connect(click.get_current_context().find_root().obj, upgrading=False)))
+        path = click.get_current_context().find_root().obj
+        if instead(path):
+            if os.path.lexists(path):
+                click.echo(f"No configuration names {path}: it isn't asked.", err=True)
+        else:
+            with suppress(StoreError, showing.Refused):
+                store = stack.enter_context(closing(connect(path, upgrading=False)))
         yield store
