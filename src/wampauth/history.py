@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wampauth.audit import attempts
+from wampauth.audit import PROVEN, attempts
 
 LONGEST_LINE = 65_536  # bytes; a record has some 500
 ROTATED = re.compile(r"([.-]\d+)*(\.gz)?")  # what stands behind the name: .1, -20301231, .2.gz
@@ -34,6 +34,7 @@ class History:
     """All records of some audits.
 
     :ivar broken: how many lines, or rests of files, couldn't be read so far.
+    :ivar reaches_back: whether there was somebody before `since` who had proven who it is.
     """
 
     def __init__(self, audits: Iterable[str | Path], since: float = 0.0) -> None:
@@ -43,6 +44,7 @@ class History:
         :raises OSError: if a file is there, and can't be opened.
         """
         self.broken = 0
+        self.reaches_back = False
         self._since = since
         self._current = [str(file) for audit in audits for file in (audit, attempts(str(audit)))]
         self._files: dict[tuple[int, int], _File] = {}
@@ -53,7 +55,11 @@ class History:
     def __iter__(self) -> Iterator[Record]:
         """The records by time, as far as they are written now. A second time: those that have come since then."""
         read = heapq.merge(*(self._records(file) for file in self._files.values()), key=moment)
-        return (record for record in read if moment(record) >= self._since)
+        for record in read:
+            if moment(record) >= self._since:
+                yield record
+            else:
+                self.reaches_back |= record["outcome"] in PROVEN
 
     def newest(self, wanted: Callable[[Record], bool], text: str = "") -> Record | None:
         """The last of the records that are wanted. Files that can only have older ones aren't read.

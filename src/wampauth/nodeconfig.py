@@ -87,6 +87,7 @@ class Places:
     :ivar own: the authenticators' realms.
     :ivar watched: the realms in which there is a component called ``Sessions``.
     :ivar stores: where principals are looked up: files as seen from here, URLs without who connects, or module:name.
+    :ivar grace: seconds that a client may take to join, at the one where that is the longest.
     :ivar changed: when one of the files was written last, in seconds since 1970.
     """
 
@@ -95,6 +96,7 @@ class Places:
     own: set[str] = field(default_factory=set)
     watched: set[str] = field(default_factory=set)
     stores: set[str] = field(default_factory=set)
+    grace: float = 10.0  # as in connections/limits.py
     changed: float = 0.0
 
     def add(self, config: Any, folder: Path) -> None:
@@ -104,6 +106,8 @@ class Places:
                 self.stores.add(
                     _without_user(store).partition("?")[0] if ":" in store else os.path.relpath(folder / store)
                 )
+            if isinstance(grace := section.get("login_grace"), int | float):
+                self.grace = max(self.grace, grace)
             name = section.get("name")
             if isinstance(name, str) and isinstance(section.get("roles"), list):
                 roles = self.roles.setdefault(name, set())

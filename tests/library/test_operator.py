@@ -158,6 +158,32 @@ def test_who_was_let_in_and_did_not_join(operator: Operator, tmp_path: Path) -> 
     assert "let in, but didn't join 2 times since" in said and "Has devices its role?" in said
 
 
+@pytest.mark.parametrize("method", ["cryptosign", "scram", "wampcra"])
+def test_who_was_challenged_and_did_not_prove_it(operator: Operator, tmp_path: Path, method: str) -> None:
+    """Nothing else says so: the router checks the proof, and tells nobody. Who has joined isn't told as refused."""
+    one: dict[str, Any] = {"realm": "devices", "method": method, "peer": "192.0.2.1"}
+    bob, d1 = {"authid": "bob", **one}, {"authid": "d1", **one}
+    late = line(time.time() - BEGIN.timestamp(), "challenged", **d1, session=6)
+    tried = tmp_path / "audit.attempts.jsonl"
+    rotated = line(1, "challenged", **d1, session=1)  # longer ago than there is to know of who has joined
+    known = line(70, "challenged", **bob, session=3) + line(300, "challenged", **bob, session=5)
+    wrong = line(90, "challenged", **d1, session=4) + line(95, "challenged", **d1, session=4)
+    tried.write_bytes(rotated + line(61, "challenged", **bob, session=2) + known[: len(known) // 2] + wrong)
+    (tmp_path / "audit.jsonl").write_bytes(
+        line(60, "acted", act="key") + line(62, "joined", **bob, session=2) + line(79, "joined", **bob, session=7)
+    )
+    tried.write_bytes(tried.read_bytes() + known[len(known) // 2 :] + late)
+    with (tmp_path / "audit.jsonl").open("ab") as more:
+        more.write(line(301, "ended", authid="bob", realm="devices", session=5, reason="com.example.replayed"))
+    secret = "private key" if method == "cryptosign" else "password"
+    (said,) = operator.done("why", "--last").stdout.splitlines()
+    assert "d1 from 192.0.2.1 was challenged 2 times since 2020-01-01T00:01:30" in said
+    assert said.endswith(f": no right proof followed. The client has another {secret}, or has hung up")
+    (record,) = (json.loads(one) for one in operator.done("why", "--last", "d1", "--json").stdout.splitlines())
+    assert (record["joined"], record["reason"], record["times"]) == (False, "no right proof followed", 2)
+    assert operator.done("log").stdout.count(": no right proof followed\n") == 2
+
+
 @pytest.mark.parametrize(("realm", "role"), [("realm1", "frontendd"), ("raelm1", "frontend")])
 @pytest.mark.parametrize("method", ["ticket", "cryptosign"])
 def test_who_has_no_place_is_told_of_at_once(

@@ -2,16 +2,17 @@
 
 import json
 import secrets
+import time
 from contextlib import closing
 from typing import Any
 
 import pytest
 from nacl.signing import SigningKey
-from sites import AT_ONCE, OURS, Person, Site
+from sites import AT_ONCE, OURS, Person, Site, wait_for
 
 from wampauth import acts
 from wampauth.store import connect, ticket_digest, writing
-from wampauth.testing.wamp import ABORT, WELCOME, pubkey
+from wampauth.testing.wamp import ABORT, WELCOME, pubkey, sign
 
 pytest_plugins = ["postgres", "sites"]
 
@@ -218,6 +219,33 @@ def test_a_refused_key_is_found_by_its_owner(site: Site) -> None:
         first = site.wampauth("why", *args, check=False).stdout.splitlines()[:2]
         assert "Switch channel binding (tls-unique) on in the client: docs/tls.md" in "".join(first)
         assert certain(site, *args).keys() == {"channel binding"}
+
+
+def test_a_wrong_signature(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of which only the router knows; and nobody who has proven who he is is told of."""
+    if site.tls or site.is_split:
+        pytest.skip("the simplest node has all of it in one audit")
+    bob, alice, key = site.add(), site.add(), SigningKey.generate()
+    give(site, bob, "key", pubkey(key))
+    site.login(alice)
+    with site.knock() as client:
+        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(key)})
+        assert client.authenticate(sign(SigningKey.generate(), challenge))[2] == "wamp.error.not_authorized"
+    later = time.time() + 11  # when it could have joined
+    monkeypatch.setattr(time, "time", lambda: later)
+    why = "was challenged: no right proof followed. The client has another private key, or has hung up"
+    (said,) = told(site, bob.authid)
+    assert said.endswith(f" {bob.authid} from {OURS} {why}")
+    shown = f"{bob.authid} from {OURS} was challenged at 2"
+    for args in (bob.authid,), ("--key", pubkey(key)):
+        assert shown in site.wampauth("why", *args).stdout
+    with site.knock() as client:
+        challenge = client.hello(None, "cryptosign", extra={"pubkey": pubkey(key)})
+        assert client.authenticate(sign(key, challenge))[0] == WELCOME
+    wait_for(lambda: any(one["outcome"] == "joined" and one["authid"] == bob.authid for one in site.audit))
+    monkeypatch.setattr(time, "time", lambda: later + 11)
+    for person in bob, alice:  # two logins within ten seconds aren't told apart
+        assert told(site, person.authid)[0].startswith("No refusal")
 
 
 def test_throttled_until_when(site: Site) -> None:

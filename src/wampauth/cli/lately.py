@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
-from wampauth.cli.joins import marked, places_of_audit
+from wampauth.cli.joins import UNPROVEN, marked, places_of_audit
 from wampauth.cli.refused import BINDING, TLS, Alike, Causes, alike, is_turned_away
 from wampauth.cli.telling import in_one_line
 from wampauth.cli.trying import Attempt
@@ -40,16 +40,16 @@ class Lately:
         who = self._attempt.who
         is_about = about(who) if who is not None else lambda _: False
         for one in filter(is_about, records):
+            self._passed = one if one["outcome"] in PASSED else self._passed
             if is_turned_away(one):
                 yield one
                 continue
             self._login = one if one["outcome"] in LOGINS else self._login
-            self._passed = one if one["outcome"] in PASSED else self._passed
 
     @property
     def failures(self) -> list[Alike]:
         """What may have had it throttled."""
-        return [one for one in self._found if one.last["outcome"] == "refused"]
+        return [one for one in self._found if one.last["outcome"] == "refused" or one.reason == UNPROVEN]
 
     @property
     def of_connection(self) -> Alike | None:

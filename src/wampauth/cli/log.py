@@ -12,7 +12,7 @@ import click
 from wampauth import names
 from wampauth.audit import COUNTED, PROVEN
 from wampauth.cli.acting import audits_to_read, with_audit
-from wampauth.cli.joins import JOINED, UNJOINED, marked, places_of_audit
+from wampauth.cli.joins import JOINED, UNJOINED, UNPROVEN, marked, places_of_audit
 from wampauth.cli.options import SPAN, Authid, seconds
 from wampauth.cli.telling import claims, in_one_line
 from wampauth.cli.whose import about
@@ -98,7 +98,7 @@ def _tried(record: Record) -> Iterator[str]:
     yield from (f"{word} {record[name]}" for name, word in words.items() if name in record)
     if "reason" in record:
         yield f": {record['reason']}"
-    if record.get(JOINED) is False:
+    if record.get(JOINED) is False and record.get("reason") != UNPROVEN:
         yield f": {UNJOINED}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wampauth.audit import COUNTED
 from wampauth.cli.doers import Acts
-from wampauth.cli.joins import JOINED, UNJOINED
+from wampauth.cli.joins import JOINED, UNJOINED, UNPROVEN
 from wampauth.cli.states import obstacle
 from wampauth.cli.telling import claims, in_one_line, quoted
 from wampauth.endings import TOO_MANY
@@ -29,6 +29,7 @@ MEANT = {  # what the reasons in the audit mean
     "(tls-unique) on in the client: docs/tls.md shows how",
 }
 THINGS = {"ticket": "ticket", "cryptosign": "key", "tls": "certificate"}
+SECRETS = {"cryptosign": "private key"}  # with which a challenge is met; else a password
 APART = (  # what refusals that are told together have in common
     *("outcome", "reason", "method", "authid", "claimed", "credential", "peer", "reference"),
     *("claimed_authid", "claimed_realm", "claimed_role"),
@@ -111,6 +112,9 @@ class Causes:
     def cause(self, record: Record) -> str:
         """Why, and what to do, as far as that is known now."""
         reason = str(record.get("reason", "no reason is known"))
+        if _is_unproven(record):
+            secret = SECRETS.get(str(record.get("method")), "password")
+            return f"{UNPROVEN}. The client has another {secret}, or has hung up"
         if record.get(JOINED) is False:
             role = f"the role {record['role']}" if "role" in record else "its role"
             return f"the router has refused it. Has {record.get('realm')} {role}? `wampauth why {_who(record)}` tells"
@@ -156,7 +160,11 @@ def _who(record: Record) -> str:
 
 
 def _outcome(record: Record) -> str:
-    return UNJOINED if record.get(JOINED) is False else str(record["outcome"])
+    return UNJOINED if record.get(JOINED) is False and not _is_unproven(record) else str(record["outcome"])
+
+
+def _is_unproven(record: Record) -> bool:
+    return record["outcome"] == "challenged" and record.get("reason") == UNPROVEN
 
 
 def _thing(record: Record) -> str:
