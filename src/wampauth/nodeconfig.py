@@ -19,6 +19,7 @@ DEFAULTS = ("config.yaml", "config.json")  # in the order in which Crossbar.io l
 ENDINGS = (".json", ".yaml")
 OWN = "authenticator-realm"
 AUDIT = "audit.jsonl"  # if the settings name none
+HERE = (Path(".crossbar"), Path())  # where a node directory may lie, from here
 
 Config = Mapping[str, Any]
 
@@ -133,20 +134,32 @@ def beside(store: str) -> Places:
     return places
 
 
-def audits(store: str, directory: Path = Path(".crossbar")) -> list[Path]:
+def audits(store: str, directory: Path | None = None) -> list[Path]:
     """The audits of the nodes that work with `store`, by the configurations beside it. If these name none, it is
     ``audit.jsonl`` beside the store.
 
-    :param directory: where configurations lie if the store is a database server.
+    :param directory: where configurations lie if the store is a database server. Without: the node directory near here.
     """
-    is_url = ":" in store and not Path(store).exists()  # or a store of an author's own
-    folder = directory if is_url else Path(store).absolute().parent
+    if ":" in store and not Path(store).exists():  # a database server, or a store of an author's own
+        folder = directory or node_of(store)
+        return _audits(folder, _naming(store, folder)) if folder else []
+    folder = Path(store).absolute().parent
+    return _audits(folder, _naming(store, folder)) or [folder / AUDIT]
+
+
+def node_of(store: str) -> Path | None:
+    """The node directory near here in which a configuration names `store`, if there is one."""
+    return next((folder for folder in HERE if _audits(folder, _naming(store, folder))), None)
+
+
+def _naming(store: str, folder: Path) -> Callable[[Section], bool]:
+    """Says of a section of a configuration in `folder` whether it names `store`."""
 
     def is_meant(extra: Section) -> bool:
         named = extra.get("store")
         return isinstance(named, str) and _is_same(named, store, folder)
 
-    return _audits(folder, is_meant) or ([] if is_url else [folder / AUDIT])
+    return is_meant
 
 
 def audits_in(directory: Path) -> list[Path]:

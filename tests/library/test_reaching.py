@@ -294,6 +294,14 @@ class Nine(Four):
     answer = requests
 
 
+class Filed(Nine):
+    def __init__(self): open("made", "w").close()
+    def request(self, text): return open("principals.json").read(), ["sessions@x"]
+    def answers(self, request):
+        open("principals.json").close()
+        return super().answers(request)
+
+
 class Later(Nine):
     async def request(self, text):
         from twisted.internet.defer import Deferred
@@ -313,6 +321,26 @@ def test_a_store_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     done = own(tmp_path, monkeypatch, "Nine")
     assert done.exit_code == 0
     assert "1 live session was ended.\n" in done.stderr
+
+
+@pytest.mark.parametrize("folder", [".", ".crossbar"])
+def test_relative_paths_of_a_store_of_ones_own_begin_in_the_node_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str
+) -> None:
+    """Whether the command is given beside it, or in it; and the audit is found there, too."""
+    (node := tmp_path / ".crossbar").mkdir()
+    (node / "principals.json").write_text("1")
+    store = f"own_{secrets.token_hex(4)}:Filed"
+    (tmp_path / f"{store.partition(':')[0]}.py").write_text(OWN_STORE)
+    config = {"workers": [{"components": [{"extra": {"store": store}}]}]}
+    (node / "config.json").write_text(json.dumps(config))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path / folder)
+    done = CliRunner().invoke(cli.main, ["--store", store, "kick", "alice"])
+    assert (done.exit_code, done.stderr) == (0, "1 live session was ended.\n")
+    assert (node / "made").exists()
+    assert "kick" in (node / "audit.jsonl").read_text()
+    assert Path.cwd() == tmp_path / folder
 
 
 @pytest.mark.parametrize(("name", "why"), [("Four", "lacks a method of `wampauth.Reaching`"), ("Later", "later")])

@@ -13,7 +13,9 @@ from wampauth.audit import attempts
 from wampauth.nodeconfig import audits, audits_in
 
 AUDIT = "wampauth.audit"  # in the context: the file, or node directory, that is named by an option
-NO_AUDIT = "no configuration in .crossbar names this store: give the node's audit as `wampauth --audit FILE ...`"
+NO_AUDIT = (
+    "no configuration in .crossbar or here names this store: give the node's audit as `wampauth --audit FILE ...`"
+)
 NODES = ("*/.crossbar", "*/*/.crossbar")  # where other node directories may lie, from here
 LOOKED_AT = 1000  # of these
 

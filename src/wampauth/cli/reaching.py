@@ -3,11 +3,14 @@
 import json
 import time
 from collections.abc import Collection, Coroutine
+from contextlib import chdir
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from wampauth.gathering import WATCHES, Gathering, Item
+from wampauth.nodeconfig import node_of
 from wampauth.settings import SettingsError
 from wampauth.store import Connection, StoreError, open_store, requests
 
@@ -54,12 +57,18 @@ class Answers:
 
 
 class Own:
-    """A store of an author's own. The command line has no reactor: it takes answers that are given at once."""
+    """A store of an author's own. The command line has no reactor: it takes answers that are given at once.
+
+    Relative paths begin in the node directory for it, as on the node, if there is a configuration near here that names
+    the store.
+    """
 
     def __init__(self, where: str) -> None:
         """:raises StoreError: if operators can't reach the nodes through it."""
+        self._folder = node_of(where) or Path()
         try:
-            self._store = open_store(where)
+            with chdir(self._folder):
+                self._store = open_store(where)
         except SettingsError as error:
             hint = "a node finds modules by its pythonpath, a command by PYTHONPATH=FOLDER before its name"
             raise SettingsError(f"{error} ({hint})") from None
@@ -70,15 +79,19 @@ class Own:
 
     def request(self, text: str) -> tuple[str, Collection[str]]:
         """Ask all processes: the request's id, and who they are."""
-        return _at_once(self._store.request(text))
+        return self._at_once(self._store.request(text))
 
     def answers(self, identifier: str) -> Collection[tuple[str, str]]:
         """What has come since this was asked before: processes, and what each says."""
-        return _at_once(self._store.answers(identifier))
+        return self._at_once(self._store.answers(identifier))
 
     def withdraw(self, identifier: str, gone: Collection[str]) -> None:
         """Forget a request, and processes that are gone."""
-        _at_once(self._store.withdraw(identifier, gone))
+        self._at_once(self._store.withdraw(identifier, gone))
+
+    def _at_once(self, answer: Coroutine[Any, Any, Answer]) -> Answer:
+        with chdir(self._folder):
+            return _at_once(answer)
 
 
 class Rows:
