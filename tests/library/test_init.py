@@ -107,6 +107,12 @@ def test_it_asks_for_what_is_not_given(tmp_path: Path) -> None:
         assert (tmp_path / "asked" / name).read_text() == (tmp_path / "given" / name).read_text()
 
 
+def test_where_nobody_can_be_asked_it_says_what_to_give(tmp_path: Path) -> None:
+    result = init(tmp_path / "acme", input="")
+    assert result.exit_code == 1 and not (tmp_path / "acme").exists()
+    assert "Error: nobody is there to be asked: in a script, say --prefix, --realm and --role\n" in result.output
+
+
 def test_it_writes_these_files_and_nothing_else(tmp_path: Path) -> None:
     init(tmp_path, *OPTIONS)
     assert written(tmp_path) == FILES

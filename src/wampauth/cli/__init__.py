@@ -27,7 +27,9 @@ from wampauth.settings import SettingsError
 from wampauth.store import StoreError, showing
 
 DEFAULT = ".crossbar/principals.db"
-NOBODY_ANSWERS = "nobody is there to be asked: in a script, say --yes, or --from-stdin or --from-env for a secret"
+NOBODY_ANSWERS = "nobody is there to be asked: in a script, say {}"
+SAYING = {"init": "--prefix, --realm and --role"}  # by command
+ELSE_SAYING = "--yes, or --from-stdin or --from-env for a secret"
 GROUPS = {
     "Who may join": (principals.add, principals.list_, principals.show, changing.set_, principals.remove),
     "What they log in with": (
@@ -64,7 +66,8 @@ class Sentences(click.Group):
             raise click.ClickException(str(error)) from None
         except click.Abort as aborted:
             if isinstance(aborted.__context__, EOFError) and not sys.stdin.isatty():
-                raise click.ClickException(NOBODY_ANSWERS) from None
+                say = SAYING.get(str(ctx.invoked_subcommand), ELSE_SAYING)
+                raise click.ClickException(NOBODY_ANSWERS.format(say)) from None
             raise
         except BrokenPipeError:
             raise  # click ends in silence then

@@ -14,7 +14,10 @@ from wampauth.store.showing import Record
 from wampauth.throttle import counted_address
 
 ASKED = {  # by a node of a connection: how the audit calls it, and what we say
-    "require_tls": (TLS, "A node lets nobody in without TLS (wss://){}. Who comes without sees `tls_required`."),
+    "require_tls": (
+        TLS,
+        "A node lets nobody in without TLS (wss://){}. Who comes without sees `tls_required`, or a closed connection.",
+    ),
     "require_channel_binding": (
         BINDING,
         "A node lets in nobody with a key who doesn't use channel binding{}. Who doesn't sees"
