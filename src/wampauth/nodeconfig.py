@@ -87,6 +87,7 @@ class Places:
     :ivar roles: of each realm.
     :ivar own: the authenticators' realms.
     :ivar watched: the realms in which there is a component called ``Sessions``.
+    :ivar named: any of their settings as files, as seen from here: checks may call theirs as they like.
     :ivar stores: where principals are looked up: files as seen from here, URLs without who connects, or module:name.
     :ivar grace: seconds that a client may take to join, at the one where that is the longest.
     :ivar changed: when one of the files was written last, in seconds since 1970.
@@ -96,6 +97,7 @@ class Places:
     roles: dict[str, set[str]] = field(default_factory=dict)
     own: set[str] = field(default_factory=set)
     watched: set[str] = field(default_factory=set)
+    named: set[str] = field(default_factory=set)
     stores: set[str] = field(default_factory=set)
     grace: float = 10.0  # as in connections/limits.py
     changed: float = 0.0
@@ -103,6 +105,7 @@ class Places:
     def add(self, config: Any, folder: Path) -> None:
         """Take in what one configuration has that lies in `folder`."""
         for _, section in walk(config):
+            self.named |= {os.path.relpath(folder / one) for one in section.values() if isinstance(one, str)}
             if isinstance(store := section.get("store"), str):
                 self.stores.add(
                     _without_user(store).partition("?")[0] if ":" in store else os.path.relpath(folder / store)
@@ -123,11 +126,14 @@ class Places:
 
 
 def beside(store: str) -> Places:
-    """What the configurations in the folder of `store` have, all together. Beside a database server there is none."""
+    """What the configurations in the folder of `store` have, all together. Beside a database server there is none;
+    a store of an author's own lies in the node directory."""
     places = Places()
     if "://" in store:
         return places
-    for file, config in _configurations(Path(store).absolute().parent):
+    is_own = ":" in store and not Path(store).exists()
+    folder = (node_of(store) or Path()).absolute() if is_own else Path(store).absolute().parent
+    for file, config in _configurations(folder):
         places.files.append(file.name)
         places.changed = max(places.changed, file.stat().st_mtime)
         places.add(config, file.parent)

@@ -640,11 +640,55 @@ def test_a_store_that_no_configuration_names_is_not_asked(
     failed = {"time": moments.iso(time.time()), "outcome": "refused", "method": "ticket", "claimed": "eve"}
     audit = json.dumps({**failed, "peer": "127.0.0.1", "reason": "no such credential"})
     (folder / "audit.jsonl").write_text(f"{audit}\n")
-    last = run("--audit", ".crossbar/audit.jsonl", "why", "--last")
+    last = run("why", "--last")
     assert "the ticket is wrong, or there is no such principal" in last.stdout
     assert last.stderr == f"No configuration names {path}: it isn't asked.\n"
     assert "bob" in run("--store", path, "list").stdout
     assert "bob" in run("export").stdout
+    configure({"a name of its own": "principals.db"})
+    assert "bob" in run("list").stdout
+
+
+@pytest.mark.parametrize("store", [".crossbar/principals.db", "own_store:Store"])
+def test_why_without_a_store_tells_what_the_audit_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, store: str
+) -> None:
+    """And whether the configuration has that realm and role."""
+    monkeypatch.chdir(tmp_path)
+    (folder := tmp_path / ".crossbar").mkdir()
+    extra = {"store": store, "guard": {"audit": "mine.jsonl"}} if ":" in store else {"guard": {"audit": "mine.jsonl"}}
+    realm = {"name": "office", "roles": [{"name": "member"}]}
+    config = {"version": 2, "workers": [{"realms": [realm], "components": [{"extra": extra}]}]}
+    (folder / "config.json").write_text(json.dumps(config))
+    os.utime(folder / "config.json", (0, 0))
+    now, one = time.time(), {"realm": "office", "method": "ticket", "peer": "127.0.0.1"}
+    norole = {
+        "time": moments.iso(now),
+        "outcome": "accepted",
+        "authid": "norole",
+        **one,
+        "role": "wizard",
+        "session": 1,
+    }
+    cat = {"time": moments.iso(now), "outcome": "joined", "authid": "cat", **one, "role": "member", "session": 2}
+    eve = {"time": moments.iso(now), "outcome": "refused", "claimed": "eve", **one, "reason": "no such credential"}
+    (folder / "mine.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in (norole, cat, eve)))
+
+    def why(*arguments: str) -> Result:
+        told = CliRunner().invoke(cli.main, [*(["--store", store] if ":" in store else []), "why", *arguments])
+        assert told.exit_code == 1 or "--last" in arguments
+        return told
+
+    assert "`wampauth why norole` tells" in why("--last", "norole").stdout
+    refused, lacking = why("norole").stdout.splitlines()
+    assert refused.endswith(": the router has refused it, perhaps for want of the role wizard in office.")
+    assert lacking == "office has no role wizard in config.json, but member."
+    told = json.loads(why("norole", "--json").stdout)
+    assert (told["gets_in"], told["reasons"][0]["reason"]) == (False, "not in the configuration")
+    assert why("cat").stdout.startswith("cat got in, the last time at ")
+    assert "the ticket is wrong, or there is no such principal" in why("eve").stdout
+    assert "Only the audit was asked" in why("eve").stderr
+    assert why("bob").stderr.startswith("Error: ")
 
 
 def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import click
 
 from wampauth import acts
 from wampauth.audit import attempts
+from wampauth.cli.asked import instead
 from wampauth.nodeconfig import audits, audits_in
 
 AUDIT = "wampauth.audit"  # in the context: the file, or node directory, that is named by an option
@@ -43,8 +44,9 @@ def audits_of_store() -> list[Path]:
     """The audit that the operator names, or those of the nodes that work with the store."""
     root = click.get_current_context().find_root()
     named: str | None = root.meta.get(AUDIT)
-    if named is None:
+    if named is None and not instead(root.obj):
         return audits(root.obj)
+    named = named or str(Path(root.obj).parent)
     return audits_in(Path(named)) or [Path(named)]
 
 

@@ -17,7 +17,7 @@ def instead(path: str, makes: bool = False) -> str | None:
     :param makes: one is made where there is none.
     """
     places = beside(path)
-    if ":" in path or not places.files or os.path.relpath(path) in places.stores:
+    if ":" in path or not places.files or os.path.relpath(path) in places.named:
         return None
     if not makes and not os.path.lexists(path):
         none = "" if places.stores else f", and none is named in {' and '.join(places.files)}"
@@ -39,7 +39,7 @@ def is_unknowable(path: str) -> bool:
 def of_others(path: str) -> str | None:
     """What to say when somebody is added to a store that no node asks."""
     places = beside(path)
-    if not places.files or os.path.relpath(path) in places.stores:
+    if not places.files or os.path.relpath(path) in places.named:
         return None
     files, stores = " and ".join(places.files), sorted(places.stores)
     named = f"In {files} the store is {stores[0]}" if stores else f"No store is named in {files}"

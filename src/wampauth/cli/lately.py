@@ -26,10 +26,11 @@ class Lately:
     :ivar credential: the id of the one that is shown now, once it is known.
     """
 
-    def __init__(self, store: Connection, attempt: Attempt, audits: list[Path]) -> None:
+    def __init__(self, store: Connection | None, attempt: Attempt, audits: list[Path]) -> None:
+        """:param store: None, if there is none that could tell more."""
         self._attempt = attempt
         self.credential: str | None = None
-        self._causes = Causes(store, audits)
+        self._causes = Causes(store, audits, points=store is not None)
         self._login: Record | None = None  # the last
         self._passed: Record | None = None  # the last whose connection was as the node wants it
         self._found: list[Alike] = []
@@ -50,6 +51,12 @@ class Lately:
     def failures(self) -> list[Alike]:
         """What may have had it throttled."""
         return [one for one in self._found if one.last["outcome"] == "refused" or one.reason == UNPROVEN]
+
+    @property
+    def last(self) -> Record | None:
+        """The last that is known of it: a refusal, or a login."""
+        refused = [one.last for one in self.shown]
+        return max([*refused, self._login] if self._login else refused, key=moment, default=None)
 
     @property
     def of_connection(self) -> Alike | None:

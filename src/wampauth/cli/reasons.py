@@ -123,11 +123,17 @@ def _shown(store: Connection, attempt: Attempt, authid: str) -> str | None:
 # -- the configuration
 
 
-def _of_place(principal: Record, places: Places, acts: Acts) -> Iterator[Reason]:
+def no_place(places: Places, realm: str, role: str) -> str | None:
+    """A sentence if the configurations lack this realm or role."""
     try:
-        require_place(places, principal["realm"], principal["role"], force=False)
+        require_place(places, realm, role, force=False)
     except Refused as wrong:
-        text = _sentence(wrong).replace(" (--force: add it all the same)", "")
+        return _sentence(wrong).replace(" (--force: add it all the same)", "")
+    return None
+
+
+def _of_place(principal: Record, places: Places, acts: Acts) -> Iterator[Reason]:
+    if text := no_place(places, principal["realm"], principal["role"]):
         remedy = f"`wampauth set {principal['authid']}{_place(principal, places, acts)}"
         yield Reason("not in the configuration", f"{text}{acts.place()} {remedy}")
 

@@ -83,9 +83,12 @@ def alike(records: Iterable[Record], most: int) -> list[Alike]:
 class Causes:
     """What the store and the audit know of the causes."""
 
-    def __init__(self, store: Connection | None, audits: list[Path]) -> None:
-        """:param store: None, if it isn't at hand."""
-        self._store, self._audits = store, audits
+    def __init__(self, store: Connection | None, audits: list[Path], points: bool = True) -> None:
+        """
+        :param store: None, if it isn't at hand.
+        :param points: to `wampauth why AUTHID`, where that may know more.
+        """
+        self._store, self._audits, self._points = store, audits, points
 
     def line(self, some: Alike) -> str:
         """A line that a terminal can show: when it was last, and a sentence."""
@@ -117,6 +120,8 @@ class Causes:
             return f"{UNPROVEN}. The client has another {secret}, or has hung up"
         if record.get(JOINED) is False:
             role = f"the role {record['role']}" if "role" in record else "its role"
+            if not self._points:
+                return f"the router has refused it, perhaps for want of {role} in {record.get('realm')}"
             return f"the router has refused it. Has {record.get('realm')} {role}? `wampauth why {_who(record)}` tells"
         if record["outcome"] == "ended" or reason.startswith("has "):
             text = "it has as many sessions as it may" if record["outcome"] == "ended" else f"it {reason}"

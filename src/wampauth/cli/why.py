@@ -11,13 +11,14 @@ import click
 
 from wampauth import keys, names
 from wampauth.cli.acting import audits_of_store, audits_to_read, with_audit
-from wampauth.cli.asked import instead
+from wampauth.cli.asked import instead, is_unknowable
 from wampauth.cli.credentials import chosen_secret
 from wampauth.cli.joins import marked, places_of_audit
 from wampauth.cli.lately import Lately
 from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reasons import owner, reasons
 from wampauth.cli.refused import Causes, alike, is_turned_away
+from wampauth.cli.storeless import tell_from_audit
 from wampauth.cli.trying import GOOD, MISSED, Attempt, Reason
 from wampauth.cli.unnamed import Unnamed
 from wampauth.cli.whose import about
@@ -44,6 +45,8 @@ def why(authid: str | None, last: bool, as_json: bool, **shown: str | None) -> N
         _tell_last(authid, as_json)
     elif authid is None and not (shown["ticket_env"] or shown["pubkey"]):
         raise click.UsageError("who can't get in? Give an AUTHID, or --last; --key or --ticket-env finds whose it is")
+    elif authid is not None and not any(shown.values()) and is_unknowable(_store_path()):
+        tell_from_audit(authid, as_json)
     else:
         _tell(authid=authid, as_json=as_json, **shown)
 
@@ -136,7 +139,8 @@ def _tell_last(authid: str | None, as_json: bool) -> None:
         for one in found:
             click.echo(json.dumps(one.record) if as_json else causes.line(one))
     if not found and not as_json:
-        more = f" of {authid} is in the audit: `wampauth why {authid}` tries a login" if authid else " is in the audit"
+        tries = "" if is_unknowable(_store_path()) else f": `wampauth why {authid}` tries a login"
+        more = f" of {authid} is in the audit{tries}" if authid else " is in the audit"
         click.echo(f"No refusal{more}.")
     for sentence in unnamed.sentences(authid):
         click.echo(sentence, err=True)
@@ -147,7 +151,7 @@ def _store_at_hand() -> Iterator[Connection | None]:
     """The store, if there is one that can be read as it is: the audit alone tells a lot."""
     with ExitStack() as stack:
         store = None
-        path = click.get_current_context().find_root().obj
+        path = _store_path()
         if instead(path):
             if os.path.lexists(path):
                 click.echo(f"No configuration names {path}: it isn't asked.", err=True)
@@ -155,3 +159,7 @@ def _store_at_hand() -> Iterator[Connection | None]:
             with suppress(StoreError, showing.Refused):
                 store = stack.enter_context(closing(connect(path, upgrading=False)))
         yield store
+
+
+def _store_path() -> str:
+    return str(click.get_current_context().find_root().obj)
