@@ -633,7 +633,8 @@ def test_a_store_that_no_configuration_names_is_not_asked(
         "kick bob",
         "set bob --role r",
     )
-    for command in (*map(str.split, commands), add):
+    assert run("backup", "monday.db").exit_code == 0
+    for command in (*map(str.split, commands), add, ("recover", "monday.db", "--yes")):
         refused = run(*command)
         assert (refused.exit_code, refused.stdout) == (1, "")
         assert refused.stderr.startswith(f"Error: no configuration names {path}, so no node asks it. "), command
@@ -688,7 +689,7 @@ def test_why_without_a_store_tells_what_the_audit_has(
     assert why("cat").stdout.startswith("cat got in, the last time at ")
     assert "the ticket is wrong, or there is no such principal" in why("eve").stdout
     assert "Only the audit was asked" in why("eve").stderr
-    assert why("bob").stderr.startswith("Error: ")
+    assert why("bob").stderr.endswith(". The audit has no login of bob since yesterday\n")
 
 
 def test_the_first_add_makes_the_store_for_its_owner_alone(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from wampauth.cli.acting import acted
+from wampauth.cli.asked import instead
 from wampauth.cli.saying import say, with_json
 from wampauth.store import StoreError
 from wampauth.store import backup as copies
@@ -36,6 +37,8 @@ def recover(where: str, file: Path) -> None:
     again; whom it doesn't know leaves within a second."""
     if not file.exists():
         raise StoreError(f"there is no file {file}: give one that `wampauth backup` wrote")
+    if why := instead(where, makes=True):
+        raise StoreError(why)
     again = copies.bring_back(where, file)
     acted("recover", change=f"from {file}, {len(again)} credentials count again")
     lines = ["The store is what it was."]

@@ -29,7 +29,8 @@ def tell_from_audit(authid: str, as_json: bool) -> None:
     last = lately.last
     if last is None:
         path = click.get_current_context().find_root().obj
-        raise showing.Refused(instead(path) or f"{path} is a store of your own, and the audit has nothing of {authid}")
+        why = instead(path) or f"{path} is a store of your own"
+        raise showing.Refused(f"{why}. The audit has no login of {authid} since yesterday")
     wrong = _wrong(last)
     if as_json:
         reasons = [{"reason": "not in the configuration", "text": wrong, "certain": True}] if wrong else []
