@@ -600,6 +600,9 @@ def test_without_a_store_where_a_node_has_another_or_none(
     assert [file.name for file in tmp_path.iterdir()] == ["config.json"]
     added = operator.done("add", "bob", "--realm", "realm1", "--role", "frontend", "--force").stderr
     assert (f"so no node asks this one ({operator.path})." in added) == (extra != {"store": "none.db"})
+    operator = Operator(tmp_path / "none.db.new")
+    added = operator.done("add", "bob", "--realm", "realm1", "--role", "frontend", "--force").stderr
+    assert ("so no node asks this one" in added) == (extra != {"store": "none.db"})
 
 
 @pytest.mark.parametrize("extra", [{"tickets": {}}, {"store": "own_store:Store"}, {"store": "postgresql://db/p"}])

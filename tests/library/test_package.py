@@ -84,6 +84,7 @@ def test_it_asks_for_ranges(metadata: email.message.Message) -> None:
     """No version is pinned, and neither the demo nor the tests ask for anything."""
     needed = metadata.get_all("Requires-Dist")
     assert needed
+    needed = [requirement for requirement in needed if not requirement.startswith("bjdata!=")]  # one that is broken
     assert all(re.fullmatch(r"[\w.\[\],-]+>=[\d.]+(; extra == .*)?", requirement) for requirement in needed)
     names = {re.split(r"[\[>]", requirement)[0] for requirement in needed if "extra" not in requirement}
     assert {"crossbar", "autobahn", "twisted", "pynacl", "click"} <= names

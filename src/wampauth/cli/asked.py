@@ -37,9 +37,11 @@ def is_unknowable(path: str) -> bool:
 
 
 def of_others(path: str) -> str | None:
-    """What to say when somebody is added to a store that no node asks."""
-    places = beside(path)
-    if not places.files or os.path.relpath(path) in places.named:
+    """What to say when somebody is added to a store that no node asks, and that isn't made to take the place of one,
+    as ``principals.db.new``."""
+    places, relative = beside(path), os.path.relpath(path)
+    successors = tuple(f"{store}." for store in places.stores)
+    if not places.files or relative in places.named or relative.startswith(successors):
         return None
     files, stores = " and ".join(places.files), sorted(places.stores)
     named = f"In {files} the store is {stores[0]}" if stores else f"No store is named in {files}"
