@@ -470,7 +470,8 @@ def test_the_probe_sees_no_difference(node: PasswordNode) -> None:
         for method, authid in ("scram", "alice"), ("wampcra", "carol"):
             target = Target(resolve(node.url(wiring)), "realm1", authid)
             assert method in passwords.offered(target)
-            assert passwords.seen(target, method, authid)[0] == passwords.seen(target, method, "nobody-here")[0]
+            names = authid, "nobody-here"
+            assert passwords.seen(target, method, *names)[0] == passwords.seen(target, method, *names[::-1])[0]
         target = Target(resolve(node.url(wiring)), "realm1", "alice")
         greet(target)
         found = play("known-answer", target)
@@ -503,5 +504,6 @@ def test_the_probe_sees_each_difference(monkeypatch: pytest.MonkeyPatch, changed
 
     target = Target(resolve("ws://127.0.0.1:1/"), "realm1", "alice")
     monkeypatch.setattr(target, "connect", lambda *_: Client())
-    assert passwords.seen(target, "scram", "alice")[0] == passwords.seen(target, "scram", "alice")[0]
-    assert passwords.seen(target, "scram", "alice")[0] != passwords.seen(target, "scram", "nobody")[0]
+    names = "alice", "nobody"
+    assert passwords.seen(target, "scram", *names)[0] == passwords.seen(target, "scram", *names)[0]
+    assert passwords.seen(target, "scram", *names)[0] != passwords.seen(target, "scram", *names[::-1])[0]

@@ -363,6 +363,15 @@ def test_answers_that_differ_in_what_was_claimed_have_the_same_shape() -> None:
     assert one.shape() != other.shape()
 
 
+@pytest.mark.parametrize("claimed", ["ann", "no", "channel binding", "a.b", "(", "wait"])
+def test_a_name_may_be_in_the_text_by_chance(claimed: str) -> None:
+    """As "ann" is in "channel": then the text is the same for a stranger."""
+    text = "no login as {}: say it with channel binding, or wait"
+    known, unknown = (answers.Answer("ABORT", "no", text.format(name)) for name in (claimed, "stranger"))
+    assert known.shape(claimed, "stranger") == unknown.shape(claimed, "stranger")
+    assert answers.Answer("ABORT", "no", "no channel").shape("ann") == "ABORT no no channel"
+
+
 def test_there_are_some_thirty_malformed_things_and_none_twice() -> None:
     names = [case.name for case in cases.all_of("realm1", "alice", "realm1")]
     assert len(set(names)) == len(names) >= 60

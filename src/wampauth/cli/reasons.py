@@ -4,6 +4,7 @@ Nothing is counted, recorded or changed by looking.
 """
 
 from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
 
 from wampauth.cli.doers import Acts
@@ -139,22 +140,25 @@ def _of_place(principal: Record, places: Places, acts: Acts) -> Iterator[Reason]
 
 
 def _place(principal: Record, places: Places, acts: Acts) -> str:
-    """The options that give it a place that there is: the former one, if there still is, or any."""
+    """The options that give it a place that there is: the former one, if there still is; else the one that is spelt
+    most like it, or any."""
     realm, option = principal["realm"], ""
     realms = sorted(places.roles.keys() - places.own)
     if realm not in realms:
-        realm = _chosen(acts.former("realm"), realms)
+        realm = _chosen(acts.former("realm"), realm, realms)
         option = f" --realm {realm}"
     roles = sorted(places.roles.get(realm, ()))
-    role = principal["role"] if principal["role"] in roles else _chosen(acts.former("role"), roles)
+    role = principal["role"] if principal["role"] in roles else _chosen(acts.former("role"), principal["role"], roles)
     option += f" --role {role}" if role != principal["role"] else ""
     others = [one for one in roles if one != role]
     more = f" ({realm} also has {', '.join(others)})" if others else ""
     return f"{option}` gives it a place that there is{more}."
 
 
-def _chosen(former: str | None, known: list[str]) -> str:
-    return former if former in known else next(iter(known), "NAME")
+def _chosen(former: str | None, wrong: str, known: list[str]) -> str:
+    if former in known:
+        return former
+    return next(iter(get_close_matches(wrong, known, n=1) or known), "NAME")
 
 
 def _sentence(error: Exception) -> str:

@@ -50,10 +50,12 @@ class Answer:
         return found if isinstance(found, str) and re.fullmatch("([0-9a-fA-F]{2})+", found) else ""
 
     def shape(self, *claimed: str) -> str:
-        """The answer without what differs from attempt to attempt: what we claimed, numbers, and references."""
-        text = self.text
-        for word in filter(None, claimed):
-            text = text.replace(word, "CLAIMED")
+        """The answer without what differs from attempt to attempt: what we claimed, numbers, and references.
+
+        :param claimed: all names in answers that are compared. One may be a word of the text, or a part of one.
+        """
+        words = "|".join(map(re.escape, sorted(filter(None, claimed), key=len, reverse=True)))
+        text = re.sub(rf"(?<!\w)({words})(?!\w)", "CLAIMED", self.text) if words else self.text
         text = re.sub(r"\b(0x)?[0-9a-f]{8,}\b", "REFERENCE", text)
         return f"{self.kind} {self.uri} {re.sub(r'[0-9]+', 'N', text)}".rstrip()
 

@@ -102,20 +102,19 @@ def with_hello(target: Target) -> Iterator[Found]:
 def from_address(target: Target) -> Iterator[Found]:
     """The rows ``guesses-address`` and ``forwarded-for``."""
     source, stranger = target.source(), made_up(target.authid)
-    usual = _guess(target, target.source(), stranger).shape(stranger)
+    usual = _guess(target, target.source(), stranger).shape(target.authid, stranger)
     with ThreadPoolExecutor(AT_ONCE) as pool:
         answers = list(pool.map(lambda _: _guess(target, source, target.authid), range(GUESSES)))
         forged = list(pool.map(lambda number: _guess(target, source, target.authid, number), range(1, AT_ONCE + 1)))
     yield (found := judge("guesses-address", answers, connections=AT_ONCE))
-    shapes = [answer.shape(target.authid) for answer in answers]
+    shapes = [answer.shape(target.authid, stranger) for answer in answers]
     if found.verdict != HOLDS:
         yield Found("forwarded-for", CANT_TELL, "there is no limit that a header could undo")
     elif usual not in shapes or shapes.count(usual) == len(shapes):
         yield Found("forwarded-for", CANT_TELL, "the answer to too many guesses isn't told from a wrong ticket's")
     else:  # some may get through, where a guess or two a second is allowed
-        undone = all(answer.shape(target.authid) == usual for answer in forged)
-        refused = next((answer for answer in forged if answer.shape(target.authid) != usual), forged[0])
-        yield Found("forwarded-for", FALLS if undone else HOLDS, str(refused))
+        refused = [answer for answer in forged if answer.shape(target.authid, stranger) != usual]
+        yield Found("forwarded-for", HOLDS if refused else FALLS, str((refused or forged)[0]))
 
 
 def over_authids(target: Target) -> Iterator[Found]:

@@ -34,16 +34,20 @@ def no_proof() -> str:
     return base64.b64encode(secrets.token_bytes(32)).decode()
 
 
-def seen(target: Target, method: str, authid: str) -> tuple[str, Answer]:
-    """What a stranger sees in this name, who looks twice and sends a wrong proof, but for what differs by nature."""
+def seen(target: Target, method: str, authid: str, other: str) -> tuple[str, Answer]:
+    """What a stranger sees in this name, who looks twice and sends a wrong proof, but for what differs by nature.
+
+    :param other: the name with which it is compared.
+    """
     challenges = []
     for _ in range(2):
         with target.connect(target.source()) as client:
             challenges.append(hello(client, method, authid))
             denied = client.authenticate(no_proof()) if challenges[-1].kind == "CHALLENGE" else challenges[-1]
-    one, other = (_fields(answer, authid) for answer in challenges)
-    form = {name: _form(name, value, stays=other.get(name) == value) for name, value in one.items()}
-    return json.dumps([challenges[0].shape(authid), form, denied.shape(authid)], sort_keys=True), challenges[0]
+    one, again = (_fields(answer, authid) for answer in challenges)
+    form = {name: _form(name, value, stays=again.get(name) == value) for name, value in one.items()}
+    shapes = [answer.shape(authid, other) for answer in (challenges[0], denied)]
+    return json.dumps([*shapes, form], sort_keys=True), challenges[0]
 
 
 def _fields(answer: Answer, authid: str) -> dict[str, Any]:

@@ -62,13 +62,13 @@ def _answers(target: Target, stranger: str, pairs: list[tuple[Answer, Answer]], 
     if "cryptosign" in target.methods:
         compared.append(("cryptosign", _shown(target, target.authid), _shown(target, stranger)))
     for method, known, unknown in compared:
-        if known.shape(target.authid) != unknown.shape(stranger):
+        if known.shape(target.authid, stranger) != unknown.shape(target.authid, stranger):
             return Found("known-answer", FALLS, f"{method}, known: {known}; unknown: {unknown}")
         if known.kind == "nothing":
             return Found("known-answer", CANT_TELL, f"{method}: {known}, both times")
     for method in named:
-        one, answer = passwords.seen(target, method, target.authid)
-        other, _ = passwords.seen(target, method, stranger)
+        one, answer = passwords.seen(target, method, target.authid, stranger)
+        other, _ = passwords.seen(target, method, stranger, target.authid)
         if one != other:
             return Found("known-answer", FALLS, f"{method}, known: {one}; unknown: {other}")
         compared.append((method, answer, answer))
@@ -85,8 +85,8 @@ def _shown(target: Target, authid: str) -> Answer:
 
 def _times(target: Target, stranger: str, method: str, pairs: list[tuple[Answer, Answer]]) -> Found:
     """Only answers like the first ones are compared: a limit on guesses has a time of its own."""
-    shapes = pairs[0][0].shape(target.authid), pairs[0][1].shape(stranger)
-    alike = [pair for pair in pairs if (pair[0].shape(target.authid), pair[1].shape(stranger)) == shapes]
+    shapes = [tuple(answer.shape(target.authid, stranger) for answer in pair) for pair in pairs]
+    alike = [pair for pair, shape in zip(pairs, shapes, strict=True) if shape == shapes[0]]
     if len(alike) < FEWEST:
         return Found(
             "known-time", CANT_TELL, f"{method}: only {len(alike)} of {len(pairs)} pairs of answers were alike"
