@@ -193,6 +193,9 @@ def test_a_role_that_the_configuration_has_not(site: Site) -> None:
     assert found.startswith("realm1 has no role janitor in")
     assert f"{acts.operator()} gave it that at 2" in found and "(set: role frontend -> janitor, --force)" in found
     assert f"`wampauth set {bob.authid} --role frontend` gives it a place that there is (realm1 also has " in found
+    site.wampauth("set", bob.authid, "--role", "backent", "--force")
+    found = certain(site, bob.authid)["not in the configuration"]
+    assert f"`wampauth set {bob.authid} --role backend` gives it" in found
 
 
 def test_what_the_node_asks_of_connections(site: Site) -> None:
