@@ -36,6 +36,7 @@ No field ever holds a ticket. Strings that a stranger chose are cut to :data:`LO
 
 import functools
 import json
+import weakref
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -157,10 +158,11 @@ def open_audit(path: str) -> Audit:
     from twisted.internet import reactor  # which is made when it is imported
 
     audit = Audit(path)
-    reactor.addSystemEventTrigger("during", "shutdown", _end, audit)
+    reactor.addSystemEventTrigger("during", "shutdown", _end, weakref.ref(audit))
     return audit
 
 
-def _end(audit: Audit) -> None:
-    with suppress(OSError):
-        audit.summarise()
+def _end(known: "weakref.ref[Audit]") -> None:
+    if audit := known():
+        with suppress(OSError):
+            audit.summarise()

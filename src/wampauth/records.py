@@ -15,6 +15,8 @@ KEEP = 10  # files to keep beside the current one
 class Records:
     """Adds lines to one file."""
 
+    _file = -1  # there is none
+
     def __init__(self, path: str, rotate: int = ROTATE, keep: int = KEEP) -> None:
         """Open or make the file at `path`.
 
@@ -37,14 +39,19 @@ class Records:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def close(self) -> None:
-        """To be called by who has only a few lines to add."""
-        os.close(self._file)
+        """To be called by who has only a few lines to add. Else the file is closed with the object."""
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __del__(self) -> None:
+        self.close()
 
     def _open(self) -> None:
         """Whatever becomes of the file, each line is added at its end (O_APPEND)."""
         file = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        os.fchmod(file, 0o600)
         self._file, self._opened = file, os.fstat(file)
+        os.fchmod(file, 0o600)
 
     def _size(self) -> int:
         """Bytes in the file. If another one, or none, is now where ours was, it is opened anew."""

@@ -22,6 +22,7 @@ from hypothesis import settings
 from nacl.signing import SigningKey
 
 from wampauth import cli
+from wampauth.audit import Audit, open_audit
 from wampauth.store import chosen_verifier, connect, create, moving
 from wampauth.testing import Node
 from wampauth.testing import free_port as free_port
@@ -186,6 +187,21 @@ def read_config(file: Path) -> Config:
 
 
 MakeBundle = Callable[..., Bundle]
+
+
+AUDITS: list[Audit] = []  # that a test has made
+
+
+@pytest.fixture(autouse=True)
+def audits_are_closed() -> Iterator[None]:
+    """A process keeps its own for good, but in one with all tests, each has another: select(), and whoever uses it,
+    can't do with more than 1,024 open files. What a test raises keeps what was about then."""
+    yield
+    open_audit.cache_clear()
+    for audit in AUDITS:
+        audit._proven.close()
+        audit._attempts.close()
+    AUDITS.clear()
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from autobahn.wamp.exception import ApplicationError
-from conftest import read_audit
+from conftest import AUDITS, read_audit
 from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
@@ -120,9 +120,8 @@ class Guarded:
         self.clock = Clock()
         self.audit_file = folder / "audit.jsonl"
         self.admissions = Admissions("com.example.", bytes(32))
-        self.guard = Guard(
-            self.clock, Settings(**settings), Audit(str(self.audit_file)), "com.example.", self.admissions
-        )
+        AUDITS.append(audit := Audit(str(self.audit_file)))
+        self.guard = Guard(self.clock, Settings(**settings), audit, "com.example.", self.admissions)
         self._number = itertools.count(1)
 
     def attempt(self, check: Any, method: str = "ticket", **claim: Any) -> Attempt:
