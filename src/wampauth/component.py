@@ -11,11 +11,11 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, 
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from wampauth import worker
+from wampauth import starting, worker
 from wampauth.admission import Challenged
 from wampauth.guard import OWN_REALMS
 from wampauth.service import Service
-from wampauth.told import is_lost, place, sentence, stopped
+from wampauth.told import place
 
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
 NOT_HEARD = (
@@ -69,21 +69,16 @@ class Registering(ApplicationSession):
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Start the checks, and register them."""
+        await starting.begin(self, self._begin(), "the authenticator can't start")
+
+    async def _begin(self) -> None:
         options = RegisterOptions(invoke="roundrobin") if self._service.settings.shared else None
-        try:
-            await self._service.started(self)
-            for method, procedure in self._service.procedures.items():
-                name = f"{self._authenticator.prefix}authenticate.{method}"
-                await self.register(procedure, name, options=options)
-            if self._service.challenged is not None:
-                await self._hear_of_proofs(self._service.challenged)
-        except Exception as error:
-            if is_lost(error):
-                return  # the node stops, or Crossbar.io makes a new component
-            self.log.error("the authenticator can't start: {error}", error=sentence(error))
-            if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
-                self.leave()
-            raise stopped(error) from None  # the router logs its text
+        await self._service.started(self)
+        for method, procedure in self._service.procedures.items():
+            name = f"{self._authenticator.prefix}authenticate.{method}"
+            await self.register(procedure, name, options=options)
+        if self._service.challenged is not None:
+            await self._hear_of_proofs(self._service.challenged)
 
     async def _hear_of_proofs(self, challenged: Challenged) -> None:
         """Of right ones that another process has checked; in this one it is known without."""

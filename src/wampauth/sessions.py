@@ -17,7 +17,7 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import connections, figures, permissions, worker
+from wampauth import connections, figures, permissions, starting, worker
 from wampauth.admission import Admissions
 from wampauth.answering import of as answering_of
 from wampauth.audit import open_audit
@@ -31,7 +31,6 @@ from wampauth.recognition import Recognition
 from wampauth.service import expose
 from wampauth.settings import Settings
 from wampauth.store import open_store
-from wampauth.told import is_lost, sentence, stopped
 from wampauth.watch import Watch
 
 LOST = "sessions in {realm} aren't watched any more, since the component was put out of it ({reason}); this worker ends"
@@ -94,15 +93,7 @@ class RealmSessions(ApplicationSession):
 
     async def onJoin(self, details: SessionDetails) -> None:
         """Begin to watch, or leave: a node whose sessions can't be ended must not come up."""
-        try:
-            await self._begin()
-        except Exception as error:
-            if is_lost(error):
-                return  # the node stops, or Crossbar.io makes a new component
-            self.log.error("sessions can't be watched: {error}", error=sentence(error))
-            if self.is_attached():  # else the connection was lost meanwhile, and nobody hears it
-                self.leave()
-            raise stopped(error) from None  # the router logs its text
+        await starting.begin(self, self._begin(), "sessions can't be watched")
 
     async def _begin(self) -> None:
         settings, self._guard = self._authenticator.configuration()

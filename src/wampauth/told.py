@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import twisted
-from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.types import CloseDetails
+from autobahn.wamp.exception import ApplicationError
 from twisted.python.reflect import safe_str
 
 IMPORTING = (importlib.__file__, "<frozen importlib")
@@ -35,11 +34,6 @@ def stopped(error: BaseException, what: str = "") -> Exception:
     if isinstance(error, Exception) and _is_ours(error):
         return error
     return Stopped(": ".join(filter(None, (what, told(error)))))
-
-
-def is_lost(error: BaseException) -> bool:
-    """Whether what a component has asked failed since its connection is gone. The router tells of that."""
-    return isinstance(error, TransportLost) or getattr(error, "error", None) == CloseDetails.REASON_TRANSPORT_LOST
 
 
 def load(name: str) -> Any:

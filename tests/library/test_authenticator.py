@@ -573,6 +573,27 @@ def test_a_connection_that_is_lost_at_the_start_is_no_fault(
     assert asked and logged == []
 
 
+@pytest.mark.parametrize("lost", [TransportLost(), ApplicationError("wamp.close.transport_lost")])
+def test_a_connection_of_the_authors_that_is_lost_is_a_fault(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], lost: Exception
+) -> None:
+    """A ``start`` may ask another router. Without it the node must not come up with nobody to ask."""
+
+    class Far(Tickets):
+        async def start(self, session: Any) -> None:
+            raise lost
+
+    made = Authenticator(Far, prefix="org.acme.")
+    made.configure({})
+    session = made.component(ComponentConfig("realm1", {}))
+    left: list[bool] = []
+    monkeypatch.setattr(session, "is_attached", lambda: True)
+    monkeypatch.setattr(session, "leave", lambda: left.append(True))
+    with pytest.raises(Exception, match=r"transport_lost|TransportLost"):
+        result(Deferred.fromCoroutine(session.onJoin(None)))
+    assert left and "the authenticator can't start" in logged[-1]
+
+
 # -- the handbook
 
 

@@ -35,7 +35,7 @@ FLOORS = [
         "acts",
     },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told"},
+    | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told", "starting"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -60,8 +60,10 @@ def hello(method: str, session: "Deferred[Any]") -> Any:
         lambda: succeed(Lost(ConnectionLost(), is_asking=True)),
         lambda: fail(ConnectError()),
         lambda: fail(TransportLost()),
+        lambda: fail(ApplicationError("wamp.error.no_such_role")),
+        lambda: fail(ValueError("secret")),
     ],
-    ids=["gone", "goes", "breaks", "not there", "not there any more"],
+    ids=["gone", "goes", "breaks", "not there", "not there any more", "not let in", "broken"],
 )
 def test_its_client_is_told_to_try_again(method: str, session: Any) -> None:
     answer = hello(method, session())

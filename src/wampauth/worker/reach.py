@@ -8,8 +8,12 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectError, ConnectionClosed
+from twisted.logger import Logger
 from twisted.python.failure import Failure
 
+from wampauth.told import told
+
+log = Logger()
 LOST = (TransportLost, ConnectError, ConnectionClosed)
 AGAIN = "the authenticator is out of reach: try again"
 
@@ -41,7 +45,9 @@ class Realms:
 
 
 def _nobody(failure: Failure) -> None:
-    failure.trap(*LOST)
+    """Whatever the reason is: it may be over at the next attempt."""
+    if not failure.check(*LOST):
+        log.error("the realm of the authenticators can't be reached: {fault}", fault=told(failure.value))
 
 
 class Asking:

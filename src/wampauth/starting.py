@@ -1,0 +1,33 @@
+"""What if a component of ours can't do its work? A node that lets nobody in, or can't put anybody out, must not come
+up."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from autobahn.wamp.exception import TransportLost
+from autobahn.wamp.types import CloseDetails
+
+from wampauth.told import sentence, stopped
+
+
+async def begin(session: Any, beginning: Awaitable[None], fault: str) -> None:
+    """Wait for what a component does first. If that fails, it leaves.
+
+    :param session: the component's, which has joined.
+    :param fault: what to say then, before the reason.
+    :raises Exception: of ours, or without the text of an author's: the router logs it.
+    """
+    try:
+        await beginning
+    except Exception as error:
+        if not session.is_attached() and _is_loss(error):
+            return  # the node stops, or Crossbar.io makes a new component: it tells of that itself
+        session.log.error("{fault}: {error}", fault=fault, error=sentence(error))
+        if session.is_attached():  # else nobody would hear it
+            session.leave()
+        raise stopped(error) from None
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether something was asked over a connection that is lost, or was lost before the answer."""
+    return isinstance(error, TransportLost) or getattr(error, "error", None) == CloseDetails.REASON_TRANSPORT_LOST
