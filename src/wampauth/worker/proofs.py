@@ -2,7 +2,8 @@
 
 By itself as many as a client sends, and no authenticator hears of it: thousands of passwords a second could be tried.
 Here it takes one. Who wants to try again has to say HELLO again, and that costs. Of a proof that was right the
-authenticator hears, and gives back what the challenge has cost (``proven.py``).
+authenticator hears, and gives back what the challenge has cost (``proven.py``). All of the router's classes that ask an
+authenticator have one of ours before them, so that their clients hear, too, if it is out of reach (``reach.py``).
 """
 
 import hmac
