@@ -4,8 +4,9 @@ import json
 import os
 import secrets
 import signal
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import CHOSEN, Bundle, MakeBundle
 from sites import ending, wait_for
-from stores import Loop, only_sqlite
+from stores import PATIENCE, Loop, only_sqlite
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 from websockets.exceptions import ConnectionClosed
@@ -178,6 +179,48 @@ def test_a_node_that_is_stopping_says_nothing(
     answering._was_away, answering._store._store._store = False, None  # one that is lost is told of
     loop.ask(answering.look)
     assert len(lines) == 1
+
+
+def test_who_stops_is_not_signed_on_again(
+    known: Principals, loop: Loop, store: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a look while it is being written that it signs off."""
+    written, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(requests, "sign_off", slowly(requests.sign_off, written, go_on))
+    loop.ask(known.requests, "sessions@x")
+    stopping = loop.start(known._shut_down)
+    assert written.wait(PATIENCE)
+    assert store.execute(SIGNED_ON).fetchall() == []
+    looking = loop.start(known.requests, "sessions@x")
+    wait_for(lambda: looking.done() or len(known._answering) > 1)
+    go_on.set()
+    stopping.result(PATIENCE)
+    assert store.execute(SIGNED_ON).fetchall() == []
+
+
+def test_who_stops_while_it_signs_on_signs_off(
+    known: Principals, loop: Loop, store: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written, go_on = threading.Event(), threading.Event()
+    monkeypatch.setattr(requests, "sign_on", slowly(requests.sign_on, written, go_on))
+    loop.start(known.requests, "sessions@x")
+    assert written.wait(PATIENCE)
+    stopping = loop.start(known._shut_down)
+    loop.ask(lambda: None)  # it has begun to
+    go_on.set()
+    stopping.result(PATIENCE)
+    assert store.execute(SIGNED_ON).fetchall() == []
+
+
+def slowly(write: Callable[..., None], written: threading.Event, go_on: threading.Event) -> Callable[..., None]:
+    """Whoever writes is done, and it takes its time until that is known."""
+
+    def write_slowly(*about: Any) -> None:
+        write(*about)
+        written.set()
+        assert go_on.wait(PATIENCE)
+
+    return write_slowly
 
 
 def test_who_is_throttled_is_found_among_many() -> None:

@@ -25,7 +25,7 @@ class Threads(ThreadPool):
 
     log = Logger()
     gives_way = False  # its threads are behind the reactor when both want a core: for work that computes
-    _until = 0.0  # seconds, monotonic
+    until: float | None = None  # seconds, monotonic: when whoever stops it waits no more; None: GRACE from then on
 
     def __init__(self, *args: Any, **options: Any) -> None:
         """As Twisted's thread pool takes them."""
@@ -68,11 +68,12 @@ class Threads(ThreadPool):
                 super().run()
 
             def join(self, timeout: float | None = None) -> None:
-                super().join(max(0.0, pool._until - time.monotonic()) if timeout is None else timeout)
+                super().join(max(0.0, (pool.until or 0.0) - time.monotonic()) if timeout is None else timeout)
 
         return Impatient(*args, daemon=True, **options)
 
     def stop(self) -> None:
         """Stop the threads, within :data:`GRACE`. One that hangs is left alone."""
-        self._until = time.monotonic() + GRACE
+        if self.until is None:
+            self.until = time.monotonic() + GRACE
         super().stop()

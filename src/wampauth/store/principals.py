@@ -23,6 +23,7 @@ ANSWERS_WAITING = 100  # parts of answers to operators
 HASHING_WAITING = 2000  # Argon2id checks: as many as the guard lets logins be under way (``turns.py``)
 HASHERS = usable_cores()  # Argon2id checks at once; each takes 64 MiB and some 80 ms of one core
 AT_ONCE = 500  # ids in one query
+SIGNING_OFF = 2.0  # seconds, in which the disk may be busy with others'
 
 
 class Principals:
@@ -43,6 +44,7 @@ class Principals:
         # What is written for operators has a thread of its own: who waits for a lock there, keeps no login.
         self._writing: Queries | None = None
         self._nodes: set[str] = set()  # as which we have signed on
+        self._is_leaving = False  # nobody signs on any more
 
     async def by_key(self, claim: KeyClaim) -> Principal | None:
         """Whose key it is.
@@ -114,9 +116,9 @@ class Principals:
     async def requests(self, node: str) -> dict[str, str]:
         """What operators want to know, by the id of the request. Who asks is told to them."""
         found, signed_on = await self._watch(requests.requests, node)
-        if not signed_on:
+        if not signed_on and not self._is_leaving:
+            self._nodes.add(node)  # before it is written: who is stopped meanwhile signs off all the same
             await self._write(requests.sign_on, node)
-        self._nodes.add(node)
         return found  # type: ignore[no-any-return]
 
     async def answer(self, request: str, node: str, part: int, text: str) -> bool:
@@ -136,13 +138,16 @@ class Principals:
         await self._write(requests.withdraw, request, gone)
 
     def close(self) -> None:
-        """Stop the threads. Safe to call twice."""
+        """Stop the threads. They have one time together to end in. Safe to call twice."""
+        until = time.monotonic() + GRACE
         if self._writing is not None and self._writing.running:
             self._answering.close()
+            self._writing.threadpool.until = until
             self._writing.close()
         if self._queries is not None and self._queries.running:
             for queue in self._logins, self._watching, self._hashes:
                 queue.close()
+            self._queries.threadpool.until = self._hashers.until = until
             self._queries.close()
             self._hashers.stop()
 
@@ -167,11 +172,12 @@ class Principals:
         return self._answering.do(self._writing.answer, time.monotonic(), work, *args)
 
     def _shut_down(self) -> "Deferred[Any]":
-        """Sign off in time, or not at all: a process that has died is forgotten once it is missed."""
+        """Sign off in time, or not at all: a process that has died is forgotten once it is missed. While that is
+        written, a look may find that we have signed off already."""
+        self._is_leaving = True
         signing_off = self._write(requests.sign_off, self._nodes) if self._nodes else succeed(None)
-        return signing_off.addTimeout(GRACE, self._reactor or namedModule("twisted.internet.reactor")).addBoth(
-            self._end
-        )
+        reactor = self._reactor or namedModule("twisted.internet.reactor")
+        return signing_off.addTimeout(SIGNING_OFF, reactor).addBoth(self._end)
 
     def _end(self, _: Any) -> None:
         self.close()
