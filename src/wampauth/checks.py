@@ -9,12 +9,15 @@ import re
 import time
 import types
 from collections.abc import Callable, Collection, Coroutine, Generator, Mapping
+from inspect import isawaitable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.python.reflect import safe_str
 
 from wampauth import names
 from wampauth.admission import LATEST
+from wampauth.calling import awaited
 from wampauth.claims import (
     Claim,
     CraClaim,
@@ -28,6 +31,7 @@ from wampauth.claims import (
     known,
 )
 from wampauth.enrolment import shown_key
+from wampauth.scram import well_formed
 from wampauth.told import told
 
 LONGEST_CREDENTIAL = 128  # characters of a credential's id
@@ -54,7 +58,10 @@ def ask(check: AnyCheck, claim: Claim, held: Callable[[float], None]) -> Any:
     began = time.perf_counter()
     answer = check(claim)
     held(time.perf_counter() - began)
-    return Deferred.fromCoroutine(_watched(answer, held)) if isinstance(answer, Coroutine) else answer
+    if isinstance(answer, Deferred) or not isawaitable(answer):
+        return answer
+    asked = answer if isinstance(answer, Coroutine) else awaited(answer)
+    return Deferred.fromCoroutine(_watched(asked, held))
 
 
 @types.coroutine
@@ -141,6 +148,12 @@ def keep_out(realms: Collection[str], principal: Principal) -> None:
         raise _refused("the authenticators' own realm", principal)
 
 
+def found_by(no: Refused) -> dict[str, str | None]:
+    """Whom the check found that says no, as text: an author may give anything."""
+    given = {name: no.found.get(name) for name in ("authid", "realm", "role", "credential")}
+    return {name: it if isinstance(it, str | None) else safe_str(it) for name, it in given.items()}
+
+
 def describe(error: Exception, claim: Claim | None) -> str:
     """What went wrong and where, without the ticket, should even a text that may be told quote it."""
     found = without_secret(told(error), claim)
@@ -167,7 +180,7 @@ def _written(ticket: str) -> list[str]:
 def _authid(answered: Any) -> str:
     """As the check has it, though we would compose its accents: a store knows its sessions by it."""
     names.authid(answered)
-    return str(answered)
+    return names.plain(answered)
 
 
 def _pubkey(claim: Claim, answered: Any) -> str | None:
@@ -187,18 +200,7 @@ def _pubkey(claim: Claim, answered: Any) -> str | None:
 
 
 def _scram(claim: Claim, answered: Any) -> ScramVerifier | None:
-    if not isinstance(claim, ScramClaim):
-        return None
-    if not isinstance(answered, ScramVerifier):
-        raise names.Malformed("scram is missing, which the router checks the proof with")
-    iterations, memory = names.price(answered.iterations, answered.memory)
-    return ScramVerifier(
-        salt=names.digits(answered.salt, 16),
-        iterations=iterations,
-        memory=memory,
-        stored_key=names.digits(answered.stored_key, 32),
-        server_key=names.digits(answered.server_key, 32),
-    )
+    return well_formed(answered) if isinstance(claim, ScramClaim) else None
 
 
 def _secret(claim: Claim, answered: Any) -> str | None:
@@ -210,7 +212,7 @@ def _credential(value: Any) -> str | None:
         isinstance(value, str) and 0 < len(value) <= LONGEST_CREDENTIAL and value.isprintable()
     ):
         raise names.Malformed(f"credential isn't 1 to {LONGEST_CREDENTIAL} printable characters")
-    return value
+    return None if value is None else names.plain(value)
 
 
 def _moment(value: Any) -> float | None:

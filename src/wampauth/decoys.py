@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from wampauth.admission import Admissions
 from wampauth.claims import Claim, Principal, Refused
-from wampauth.scram import KEY, salt_of, unknown
+from wampauth.scram import KEY, salt_of, unknown, well_formed
 
 
 class Decoys:
@@ -23,9 +23,12 @@ class Decoys:
         self._place, self._admissions = place, admissions
 
     def instead_of(self, claim: Claim, no: Refused) -> Principal:
-        """Who is challenged in place of him who claims this."""
+        """Who is challenged in place of him who claims this.
+
+        :raises names.Malformed: for a decoy that the router couldn't work with.
+        """
         realm, role = self._place
         authid = str(claim.authid)
-        like = no.decoy or unknown(salt_of(authid, self._admissions.digest("salts")))
+        like = well_formed(no.decoy or unknown(salt_of(authid, self._admissions.digest("salts"))))
         nobodys = replace(like, stored_key=secrets.token_hex(KEY), server_key=secrets.token_hex(KEY))
         return Principal(authid, realm, role, scram=nobodys, secret=secrets.token_hex(KEY))

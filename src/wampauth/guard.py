@@ -14,19 +14,20 @@ from typing import Any
 from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import deferLater
-from twisted.python.failure import Failure
 from twisted.python.reflect import safe_str
 
 from wampauth import claims, connections, figures, methods, names
 from wampauth.admission import Admissions
 from wampauth.answering import Question
 from wampauth.audit import Audit
+from wampauth.calling import within
 from wampauth.checks import (
     AnyCheck,
     WrongAnswer,
     ask,
     complete,
     describe,
+    found_by,
     keep_out,
     keep_to,
     keep_within,
@@ -146,21 +147,12 @@ class Guard:
     async def _decide(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
         """Return a complete answer or raise a :class:`Refusal`. Nothing else comes out of here."""
         try:
-            attempt.claim = claim = self._parse(attempt, claimed)
-            await self._let_in(attempt)
-            require_safe_transport(self._settings, attempt.method, attempt.origin)
-            principal = keep_to(claim, complete(claim, await self._in_time(check, claim)))
-            keep_out(OWN_REALMS, principal)
-            if not self._settings.oldest_leaves:
-                keep_within(self._admissions.present(principal), principal)
-            self._connections.admitted(principal.realm)
-            self._reports.found(attempt, principal)
-            self._proofs.answered(attempt)
-            return self._told(attempt, principal)
+            try:
+                return await self._ask(attempt, check, claimed)
+            except Refused as no:
+                return self._refuse(attempt, no)
         except Refusal:
             raise
-        except Refused as no:
-            return self._refuse(attempt, no)
         except Busy as busy:
             raise unavailable(str(busy)) if busy.wait is None else too_much(crowded(str(busy), busy.wait)) from None
         except WrongAnswer as wrong:
@@ -168,17 +160,32 @@ class Guard:
         except Exception as fault:
             raise unavailable(describe(fault, attempt.claim)) from None
 
+    async def _ask(self, attempt: Attempt, check: AnyCheck, claimed: tuple[Any, Any, Any]) -> Admitted:
+        """Let it in, if the check says so."""
+        attempt.claim = claim = self._parse(attempt, claimed)
+        await self._let_in(attempt)
+        require_safe_transport(self._settings, attempt.method, attempt.origin)
+        principal = keep_to(claim, await self._in_time(check, claim))
+        keep_out(OWN_REALMS, principal)
+        if not self._settings.oldest_leaves:
+            keep_within(self._admissions.present(principal), principal)
+        self._connections.admitted(principal.realm)
+        self._reports.found(attempt, principal)
+        self._proofs.answered(attempt)
+        return self._told(attempt, principal)
+
     def _refuse(self, attempt: Attempt, no: Refused) -> Admitted:
         """Raise a :class:`Refusal`, or return what becomes a challenge that can't be met."""
         method, claim = METHODS[attempt.method], attempt.claim
         assert claim is not None
         reason = without_secret(safe_str(no.reason), claim)  # an author may give anything
-        refusal = Refusal("refused", reason, method.error, method.text.format(claim), **no.found)
+        refusal = Refusal("refused", reason, method.error, method.text.format(claim), **found_by(no))
         if not method.has_decoys:
             raise refusal from None
+        decoy = self._decoys.instead_of(claim, no)
         self._reports.refused(attempt, refusal)
         self._proofs.wait_for(attempt)
-        return self._told(attempt, self._decoys.instead_of(claim, no))
+        return self._told(attempt, decoy)
 
     def _parse(self, attempt: Attempt, claimed: tuple[Any, Any, Any]) -> Claim:
         longest = self._settings.longest_ticket
@@ -208,26 +215,11 @@ class Guard:
         return {**told, **METHODS[attempt.method].told(principal), **self._proofs.told(attempt)}
 
     def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":
-        """What the check says, if it says so before the deadline; then what it is waiting for is cancelled."""
-        outcome: Deferred[Any] = Deferred()
-
-        def give_up() -> None:
-            answer.cancel()  # what hasn't begun yet says that it is Busy
-            if not outcome.called:
-                outcome.errback(unavailable(f"no answer after {self._settings.deadline:g} seconds"))
-
-        timer = self._clock.callLater(self._settings.deadline, give_up)
-
-        def settle(result: Any) -> None:
-            if timer.active():
-                timer.cancel()
-                outcome.callback(result)  # a Failure travels on as one
-            elif not outcome.called and isinstance(result, Failure) and result.check(Busy):
-                outcome.errback(result)
-
+        """The principal that the check finds, if it says so before the deadline."""
         answer = maybeDeferred(ask, check, claim, partial(self._reports.held, check))
-        answer.addBoth(settle)
-        return outcome
+        answer.addCallback(partial(complete, claim))
+        seconds = self._settings.deadline
+        return within(answer, seconds, self._clock, unavailable(f"no answer after {seconds:g} seconds"))
 
     async def _until_it_is_time(self, attempt: Attempt, no: Refusal) -> None:
         """Wait for the moment of a no: how long a check took must not tell why it failed."""

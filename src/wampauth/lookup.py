@@ -12,6 +12,7 @@ from twisted.python.failure import Failure
 
 from wampauth import names
 from wampauth.admission import LATEST
+from wampauth.calling import within
 from wampauth.claims import Principal
 from wampauth.places import Stopping
 from wampauth.store import OpenStore
@@ -91,25 +92,15 @@ class Lookup:
         await self._ask(self._store.withdraw(request, gone), WRITING)
 
     def _ask(self, question: Coroutine[Any, Any, Any], seconds: float) -> "Deferred[Any]":
-        """The answer, if it comes in time. The Deferred is our own: not every question lets itself be cancelled."""
-        outcome: Deferred[Any] = Deferred()
-
-        def give_up() -> None:
-            outcome.errback(StoreAway(f"no answer after {seconds:g} seconds"))
-            asking.cancel()
-
-        def settle(result: Any) -> None:
-            if not outcome.called:
-                timer.cancel()
-                outcome.callback(Failure(_away(result)) if isinstance(result, Failure) else result)
-
-        timer = self._clock.callLater(seconds, give_up)
-        asking = Deferred.fromCoroutine(question).addBoth(settle)
-        return outcome
+        """The answer, if it comes in time."""
+        late = StoreAway(f"no answer after {seconds:g} seconds")
+        return within(Deferred.fromCoroutine(question), seconds, self._clock, late).addErrback(_away)
 
 
-def _away(failure: Failure) -> StoreAway:
-    return (StoreStopped if failure.check(Stopping) else StoreAway)(told(failure.value))
+def _away(failure: Failure) -> Failure:
+    if failure.check(StoreAway):
+        return failure
+    return Failure((StoreStopped if failure.check(Stopping) else StoreAway)(told(failure.value)))
 
 
 def checked(principal: Principal) -> Principal:

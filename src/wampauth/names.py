@@ -45,7 +45,7 @@ def realm(value: Any) -> str:
     """A realm name, as the router allows it."""
     if not (isinstance(value, str) and REALM.fullmatch(value)):
         raise Malformed("a realm is 3 to 255 letters, digits or _-@. and starts with a letter")
-    return value
+    return plain(value)
 
 
 def prefix(value: Any) -> str:
@@ -60,8 +60,8 @@ def role(value: Any) -> str:
     if not (isinstance(value, str) and ROLE.fullmatch(value)):
         raise Malformed("a role is 1 to 128 letters, digits or _-. and starts with a letter")
     if value in RESERVED_ROLES:
-        raise Malformed(f"the role {value!r} belongs to the router and can't be given to a principal")
-    return value
+        raise Malformed(f"the role {plain(value)!r} belongs to the router and can't be given to a principal")
+    return plain(value)
 
 
 def authid(value: Any) -> str:
@@ -172,12 +172,14 @@ def extra(value: Any) -> dict[str, Any]:
 def portable(value: Any, depth: int = 0) -> Any:
     """A copy of `value`, if every serializer of WAMP can carry it. A client whose WELCOME can't be written waits for
     ever."""
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, str) and _encodable(value):
-        return value
-    if isinstance(value, int) and -(2**63) <= value < 2**63:  # True and False are int, too
-        return value
-    if value is None or (isinstance(value, float) and math.isfinite(value)):
-        return value
+        return plain(value)
+    if isinstance(value, int) and -(2**63) <= value < 2**63:
+        return int(value)
+    if isinstance(value, float) and math.isfinite(value):
+        return float(value)
     if isinstance(value, dict) and depth < MAX_DEPTH and all(isinstance(name, str) for name in value):
         return {portable(name): portable(part, depth + 1) for name, part in value.items()}
     if isinstance(value, (list, tuple)) and depth < MAX_DEPTH:
@@ -232,6 +234,11 @@ def credential(value: Any) -> str:
     if not (isinstance(value, str) and CREDENTIAL.fullmatch(value)):
         raise Malformed("the id of a credential is 16 hexadecimal digits")
     return value
+
+
+def plain(value: str) -> str:
+    """The bare text. A member of an ``Enum`` that is text, too, has another hash: no table would find it."""
+    return str.__str__(value)
 
 
 def _encodable(value: str) -> bool:

@@ -48,6 +48,23 @@ def unknown(salt: str) -> ScramVerifier:
     return ScramVerifier(salt=salt, iterations=ITERATIONS, memory=MEMORY, stored_key=nothing, server_key=nothing)
 
 
+def well_formed(verifier: Any) -> ScramVerifier:
+    """What an author gives, if the router can work with it.
+
+    :raises names.Malformed: if it can't.
+    """
+    if not isinstance(verifier, ScramVerifier):
+        raise names.Malformed("scram is missing, which the router checks the proof with")
+    iterations, memory = names.price(verifier.iterations, verifier.memory)
+    return ScramVerifier(
+        salt=names.digits(verifier.salt, SALT),
+        iterations=iterations,
+        memory=memory,
+        stored_key=names.digits(verifier.stored_key, KEY),
+        server_key=names.digits(verifier.server_key, KEY),
+    )
+
+
 def written(verifier: ScramVerifier) -> str:
     """As it is stored, in a line."""
     parts = (verifier.iterations, verifier.memory, verifier.salt, verifier.stored_key, verifier.server_key)

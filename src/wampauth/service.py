@@ -7,13 +7,14 @@ from difflib import get_close_matches
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from wampauth.admission import Admissions
 from wampauth.answering import of as answering_of
 from wampauth.audit import Audit, open_audit
+from wampauth.calling import TooLate, awaited, called, within
 from wampauth.guard import Guard
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure
@@ -28,10 +29,6 @@ NO_DECOY = (
     "setting 'decoy' under 'guard' is missing: a realm and a role of this node, such as [\"realm1\", \"frontend\"], as "
     "whom unknown people are challenged"
 )
-
-
-class TooLate(TimeoutError):
-    """An author's ``start`` has taken too long."""
 
 
 class Missing(SettingsError, KeyError):
@@ -166,19 +163,10 @@ class Service:
             self._settle(None)
         elif not self._is_starting:
             self._is_starting = True
-            start = getattr(self._checks, "start", None)
-            starting = maybeDeferred(start, session) if start else maybeDeferred(lambda: None)
-            starting.addErrback(self._not_ending)
-            starting.addTimeout(START_TIMEOUT, self._clock, self._too_late).addBoth(self._settle)
+            start = getattr(self._checks, "start", None) or (lambda session: None)
+            late = TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
+            within(called(start, session), START_TIMEOUT, self._clock, late).addBoth(self._settle)
         return waiting
-
-    @staticmethod
-    def _not_ending(failure: Failure) -> Failure:
-        """What would end the process, such as ``sys.exit("no licence")``, is a failure like others."""
-        return failure if isinstance(failure.value, Exception) else Failure(stopped(failure.value))
-
-    def _too_late(self, *_: object) -> None:
-        raise TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
 
     def _settle(self, result: Any) -> None:
         """The checks have started, or failed to: tell all who wait."""
@@ -206,7 +194,8 @@ class Service:
         """Let the checks end, but don't keep the node from ending. What has yet to start isn't stopped."""
         has_begun = self._is_started or not hasattr(self._checks, "start")
         stop = getattr(self._checks, "stop", None) if has_begun else None
-        stopping = maybeDeferred(stop or (lambda: None)).addTimeout(STOP_TIMEOUT, self._clock)
+        late = TooLate(f"not done after {STOP_TIMEOUT:g} seconds")
+        stopping = within(called(stop or (lambda: None)), STOP_TIMEOUT, self._clock, late)
         return stopping.addErrback(
             lambda failure: self.log.error("{name}.stop(): {e}", name=self._name, e=sentence(failure.value))
         )
@@ -219,7 +208,7 @@ class Service:
         async def ask(claim: Any) -> Any:
             if not self._is_started:
                 await self.started()
-            return await maybeDeferred(check, claim)
+            return await awaited(check(claim))
 
-        ask.__qualname__ = check.__qualname__
+        ask.__qualname__ = getattr(check, "__qualname__", type(check).__name__)
         return ask

@@ -52,6 +52,8 @@ def load(name: str) -> Any:
 
 def told(error: BaseException) -> str:
     """What kind of error it is, its text if that may be told, and where it was raised."""
+    if isinstance(error, Stopped):
+        return str(error)[:LONGEST]  # which tells of another one
     name, _, where = place(error).partition(" ")
     return " ".join(filter(None, (": ".join(filter(None, (name, text(error)))), where)))
 

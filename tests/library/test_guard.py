@@ -1,6 +1,7 @@
 """How is it refused? Each promise of guard.py and checks.py, on a clock that the test turns by hand."""
 
 import asyncio
+import enum
 import gc
 import itertools
 import json
@@ -8,6 +9,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -318,6 +320,13 @@ class Quoting(Mapping[str, Any]):
         return 1
 
 
+class Ending(Quoting):
+    """One that would end the process."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise SystemExit(SECRET)
+
+
 class Vouched(StoreError):
     """An author's own, whose text is for the log."""
 
@@ -413,6 +422,7 @@ ILL: dict[str, Any] = {
     "role anonymous": answer(role="anonymous"),
     "authid in bytes": answer(authid=b"alice"),
     "extra is a list": answer(extra=[]),
+    "extra ends the process": answer(extra=Ending()),
     "extra with a set": answer(extra={"a": {1}}),
     "extra with bytes": answer(extra={"a": b"1"}),
     "extra with NaN": answer(extra={"a": float("nan")}),
@@ -506,8 +516,44 @@ def test_a_guess_that_is_a_word_of_a_reason_is_not_told_by_it(guarded: MakeGuard
     assert guard.audit[0]["reason"] == reason
 
 
+class Text(str, enum.Enum):  # noqa: UP042 - whose str() isn't its text
+    """Names as a careful author keeps them. Their hashes and their ``str()`` are others."""
+
+    ALICE, REALM, ROLE, CREDENTIAL = "alice", "realm1", "frontend", FOUND["credential"]
+
+
+class Number(enum.IntEnum):
+    """So with numbers."""
+
+    ONE = 1
+
+
+@METHODS
+def test_names_that_an_author_keeps_in_an_enum_are_plain_text(guarded: MakeGuarded, method: str) -> None:
+    """The router wouldn't find such a role, nor ``Sessions`` know such a session again."""
+    known = {"authid": Text.ALICE, "realm": Text.REALM, "role": Text.ROLE, "credential": Text.CREDENTIAL}
+    given = guarded().attempt(Check(answer(**known, extra={Text.ROLE: Text.ROLE, "n": [Number.ONE]})), method)
+    assert given.answer is not None
+    assert {type(value) for value in _leaves(given.answer)} == {str, int}
+    assert given.answer["extra"]["frontend"] == "frontend"
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, dict):
+        yield from value
+        for part in value.values():
+            yield from _leaves(part)
+    elif isinstance(value, list):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
+
+
 class Barred(Refused):
     """An author's own, that forgets to call ours."""
+
+    found = MappingProxyType({"reason": "barred", "authid": "alice"})  # no name of a principal's
 
     def __init__(self, until: int) -> None:
         self.until = until
@@ -515,7 +561,13 @@ class Barred(Refused):
 
 @pytest.mark.parametrize(
     ("no", "reason"),
-    [(Refused(7), "7"), (Refused(TICKET.encode()), "..."), (Refused(None), "None"), (Barred(7), "refused")],  # type: ignore[arg-type]
+    [
+        (Refused(7), "7"),  # type: ignore[arg-type]
+        (Refused(TICKET.encode()), "..."),  # type: ignore[arg-type]
+        (Refused(None), "None"),  # type: ignore[arg-type]
+        (Refused("gone", authid=7, credential=b"c1"), "gone"),  # type: ignore[arg-type]
+        (Barred(7), "refused"),
+    ],
 )
 def test_a_reason_of_any_kind_is_a_plain_no(guarded: MakeGuarded, no: Refused, reason: str) -> None:
     """An error of another kind would reach the client, with its text."""

@@ -35,7 +35,8 @@ FLOORS = [
         "acts",
     },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
-    | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told", "starting"},
+    | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told", "starting"}
+    | {"calling"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

@@ -147,8 +147,10 @@ def test_an_answer_the_router_could_not_use_is_our_fault(tmp_path: Path) -> None
         replace(KEPT, memory=2**30),
         replace(KEPT, stored_key=KEPT.stored_key[:-1]),
     ):
-        _, attempt = tried(tmp_path, "scram", replace(ALICE, scram=wrong))
-        assert attempt.uri == "com.example.unavailable"
+        for given in replace(ALICE, scram=wrong), Refused("revoked", decoy=wrong):
+            guard, attempt = tried(tmp_path, "scram", given)
+            assert attempt.uri == "com.example.unavailable"
+            assert guard.audit[-1]["outcome"] == "unavailable"
 
 
 def test_what_no_client_library_would_say_is_malformed(tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Mapping
 from dataclasses import replace
-from inspect import isawaitable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -10,6 +9,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 
+from wampauth.calling import TooLate, awaited, called, within
 from wampauth.claims import KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim
 from wampauth.enrolment import proven_key
 from wampauth.places import Stopping
@@ -145,7 +145,7 @@ class OpenStore:
         if not self._is_started:
             await self._started()
         try:
-            return await _awaited(getattr(self._store, question)(*about))
+            return await awaited(getattr(self._store, question)(*about))
         except Exception as error:
             if self._is_stopped and not isinstance(error, Refused):
                 raise Stopping from None
@@ -162,8 +162,8 @@ class OpenStore:
 
     async def _start(self) -> None:
         if start := getattr(self._store, "start", None):
-            starting = Deferred.fromCoroutine(_awaited_call(start))
-            await starting.addTimeout(LONGEST_START, self._the_reactor())
+            late = TooLate(f"the store's start() wasn't done after {LONGEST_START:g} seconds")
+            await within(called(start), LONGEST_START, self._the_reactor(), late)
         if getattr(self._store, "stop", None):
             self._the_reactor().addSystemEventTrigger("before", "shutdown", self._stop)
 
@@ -175,21 +175,13 @@ class OpenStore:
 
     def _stop(self) -> "Deferred[None]":
         self._is_stopped = True
-        stopped = Deferred.fromCoroutine(_awaited_call(self._store.stop))
-        stopped.addTimeout(LONGEST_STOP, self._the_reactor())
+        late = TooLate(f"not done after {LONGEST_STOP:g} seconds")
+        stopped = within(called(self._store.stop), LONGEST_STOP, self._the_reactor(), late)
         text = "the store couldn't be stopped: {why}"
         return stopped.addErrback(lambda failure: self.log.error(text, why=sentence(failure.value)))
 
     def _the_reactor(self) -> Any:
         return self._reactor or namedModule("twisted.internet.reactor")  # which is made when it is imported
-
-
-async def _awaited(answer: Any) -> Any:
-    return await answer if isawaitable(answer) else answer
-
-
-async def _awaited_call(function: Any) -> Any:
-    return await _awaited(function())
 
 
 def _principal_or_none(answer: Any) -> Principal | None:

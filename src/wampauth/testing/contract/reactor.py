@@ -3,12 +3,12 @@
 import functools
 import threading
 from collections.abc import Callable
-from inspect import isawaitable
 from typing import Any
 
-from twisted.internet.defer import Deferred
 from twisted.internet.threads import blockingCallFromThread
 from twisted.python.reflect import namedModule
+
+from wampauth.calling import TooLate, called, within
 
 PATIENCE = 30.0  # seconds for whatever is asked
 
@@ -16,15 +16,11 @@ PATIENCE = 30.0  # seconds for whatever is asked
 def do(work: Callable[..., Any], *args: Any) -> Any:
     """What `work` returns, or what is awaited then, in the reactor's thread.
 
-    :raises twisted.internet.defer.TimeoutError: if that takes too long.
+    :raises TimeoutError: if that takes too long.
     """
     reactor = running_reactor()
-
-    async def awaited() -> Any:
-        answer = work(*args)
-        return await answer if isawaitable(answer) else answer
-
-    return blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(awaited()).addTimeout(PATIENCE, reactor))
+    late = TooLate(f"no answer after {PATIENCE:g} seconds")
+    return blockingCallFromThread(reactor, lambda: within(called(work, *args), PATIENCE, reactor, late))
 
 
 @functools.cache
