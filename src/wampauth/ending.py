@@ -63,7 +63,3 @@ class Ending:
 
     def _failed(self, failure: Any) -> None:
         self.log.error("a session that was to end couldn't be put out: {error}", error=failure.value)
-
-
-def _message(reason: str) -> str:
-    return MESSAGES.get(reason.rpartition(".")[2], MESSAGE)

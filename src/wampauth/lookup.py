@@ -63,7 +63,7 @@ class Lookup:
         found = await self._ask(self._store.by_ids(credentials), DEADLINE + len(credentials) / LOOKED_UP)
         try:
             return {credential: checked(found[credential]) for credential in credentials if credential in found}
-        except (TypeError, ValueError) as error:
+        except Exception as error:  # a mapping of an author's may raise whatever its look-up does
             raise StoreAway(f"by_ids() gave an incomplete principal: {told(error)}") from None
 
     # -- what operators want to know (``answering.py``)

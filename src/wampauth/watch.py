@@ -1,7 +1,7 @@
 """Who has to go? Twice a second we look at those whose time is up, and at those whom a change in the store concerns."""
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -104,8 +104,7 @@ class Watch:
         some, self._newcomers = self._newcomers, set()
         with self.health.minding():
             found = await lookup.by_ids({live.principal.credential or "" for live in some})
-            for live in some & self.live.unconfirmed:  # of others, a look that came in between knows more
-                self._judge(live, found)
+            self._judge(some & self.live.unconfirmed, found)  # of others, a look that came in between knows more
         looking, self._looking = self._looking, None
         if looking:
             looking.callback(None)
@@ -124,15 +123,15 @@ class Watch:
                 self._begin_to_follow(self._lookup)
 
     def _end_what_has_run_out(self) -> None:
-        """A session with a credential may have been put off, so that the store is asked first. If it is away, what we
-        know counts."""
+        """A session with a credential may have been put off, so that the store is asked first. If it is away, or we
+        fail to hear it, what we know counts."""
         now = time.time()
         for live in self.live.run_out(now):
             if self._can_be_looked_up(live):
                 self.live.unconfirmed.add(live)
             else:
                 self.end(live, "expired")
-        if self.health.store_is_away:
+        if self.health.is_bad():
             for live in [live for live in self.live.unconfirmed if _is_up(live.expires, now)]:
                 self.end(live, "expired")
 
@@ -168,14 +167,31 @@ class Watch:
         if not some:
             return
         found = await lookup.by_ids({live.principal.credential or "" for live in some})
-        for live in some:
-            self._judge(live, found)
+        self._judge(some, found)
 
-    def _judge(self, live: Live, found: Mapping[str, Principal]) -> None:
-        """Confirm or end a session, by what the store has found of its credential."""
+    def _judge(self, some: Iterable[Live], found: Mapping[str, Principal]) -> None:
+        """Confirm or end sessions, by what the store has found of their credentials. Then end those that are too many:
+        they are counted once for each principal, since it may have any number of them."""
+        limits: dict[str, int] = {}
+        newcomers = []
+        for live in some:
+            is_new, authid = live in self.live.unconfirmed, live.principal.authid
+            now = self._confirmed(live, found.get(live.principal.credential or ""))
+            if now and now.max_sessions is not None:
+                limits[authid] = min(now.max_sessions, limits.get(authid, now.max_sessions))
+                newcomers += [live] if is_new else []
+        for authid, most in limits.items():
+            for one in surplus(self.live.of(authid), most, self._oldest_leaves):
+                self.end(one, TOO_MANY)
+        if self.ask_elsewhere:
+            for authid in {live.principal.authid for live in newcomers if not live.ended}:
+                self.ask_elsewhere(authid, limits[authid])
+
+    def _confirmed(self, live: Live, principal: Principal | None) -> Principal | None:
+        """Confirm a session, or end it: by the principal of its credential, which is given back if it may stay."""
         if live.ended or self.live.get(live.session) is not live:
-            return  # gone, while the store was looking
-        principal, now = found.get(live.principal.credential or ""), time.time()
+            return None  # gone, while the store was looking
+        now = time.time()
         if principal is None:
             self.end(live, "expired" if _is_up(live.expires, now + SKEW) else "revoked")
         elif not is_still(live.principal, principal):
@@ -183,18 +199,9 @@ class Watch:
         elif _is_up(principal.expires, now):
             self.end(live, "expired")
         else:
-            is_new = live in self.live.unconfirmed
             self.live.confirm(live, principal.expires)
-            self._keep_within(live, principal.max_sessions, is_new)
-
-    def _keep_within(self, live: Live, most: int | None, is_new: bool) -> None:
-        """End those that are too many for their principal."""
-        if most is None:
-            return
-        for one in surplus(self.live.of(live.principal.authid), most, self._oldest_leaves):
-            self.end(one, TOO_MANY)
-        if is_new and not live.ended and self.ask_elsewhere:
-            self.ask_elsewhere(live.principal.authid, most)
+            return principal
+        return None
 
     def end(self, live: Live, why: str) -> None:
         """From now on the session may not stay."""

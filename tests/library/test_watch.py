@@ -455,12 +455,20 @@ def of_one(**changes: Any) -> Callable[[Any], Any]:
     )
 
 
+class Falling(dict[str, Any]):
+    """It has what is looked for, until that is looked for."""
+
+    def __getitem__(self, key: str) -> Any:
+        raise OSError("gone")
+
+
 TROUBLES: dict[str, Callable[[Any], Any]] = {
     "raises": fail_with(OSError("gone")),
     "None": nonsense(None),
     "text": nonsense("none"),
     "three": nonsense((1, 2, 3)),
     "principals that are none": lambda answer: {"c1": "alice"} if isinstance(answer, dict) else answer,
+    "a mapping that fails": lambda answer: Falling(answer) if isinstance(answer, dict) else answer,
     "a list": lambda answer: [] if isinstance(answer, dict) else answer,
     "authids that are none": lambda answer: answer if isinstance(answer, dict) else (1, "person-1"),
     "a role that is a number": of_one(role=5),
@@ -705,6 +713,17 @@ def test_a_mistake_of_ours_is_not_blamed_on_the_store(
     assert log[1:] == ["sessions can be watched again"]
 
 
+def test_whose_time_is_up_while_we_make_a_mistake_is_ended(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that could say more isn't heard, as if it were away."""
+    watched.join(1, expires=1001.0)
+    watched.join(2, expires=9999.0)
+    watched.tick()
+    monkeypatch.setattr(watch.Watch, "_judge", lambda *_: fail_with(AttributeError("no such thing"))(None))
+    for _ in range(4):
+        watched.tick()
+    assert watched.killed == [(1, EXPIRED)]
+
+
 def test_an_event_that_nobody_expects_does_not_take_the_component_away(watched: Watched, log: list[str]) -> None:
     details, _ = admitted(1)
     watched.component._joined({**details, "authmethod": None})
@@ -743,6 +762,20 @@ def test_a_tick_costs_the_same_with_ten_sessions_as_with_a_hundred_thousand(monk
     for few, many in zip(costs[:3], costs[3:], strict=True):
         assert many[0] == few[0]
         assert abs(many[1] - few[1]) < 100  # timers of the clock make for some difference
+
+
+def test_to_count_a_principals_sessions_costs_each_of_them_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    costs = []
+    for number in 50, 500:
+        watched = Watched(monkeypatch)
+        watched.start()
+        for one in range(number):
+            watched.join(one, authid="alice", max_sessions=number + 1)
+        watched.tick()
+        watched.register.changed = {"alice"}
+        costs.append(counted(watched.tick))
+        assert watched.killed == []
+    assert costs[1] < 12 * costs[0]
 
 
 def counted(action: Callable[[], Any]) -> int:
