@@ -3,11 +3,13 @@ them, one for each check."""
 
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 from autobahn.twisted.wamp import ApplicationSession
 from autobahn.wamp.exception import ApplicationError
 from autobahn.wamp.types import CloseDetails, ComponentConfig, RegisterOptions, SessionDetails
+from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
@@ -18,6 +20,7 @@ from wampauth.service import Service
 from wampauth.told import place
 
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
+PUT_OUT = "the authenticator was put out of its realm ({reason}); this worker ends"
 NOT_HEARD = (
     "proofs that are right can't be heard of ({error}): what a challenge has cost comes back with time alone. Let the "
     "authenticators' role register, and the proxies' role call, whatever begins with {prefix}"
@@ -43,6 +46,7 @@ def component_of(authenticator: Serving) -> type[Any]:
 
     class AuthenticatorSession(Registering):
         _authenticator = authenticator
+        _registered: ClassVar = {}
 
         @staticmethod
         def check_config(personality: Any, extra: Mapping[str, Any]) -> None:
@@ -58,6 +62,7 @@ class Registering(ApplicationSession):
 
     log = Logger()
     _authenticator: Serving
+    _registered: ClassVar[dict[str, "Registering"]]  # those of this process that clients can log in with, by realm
 
     def __init__(self, config: ComponentConfig) -> None:
         """:raises SettingsError: if the settings in the ``extra`` are wrong, or the checks can't work with them."""
@@ -79,6 +84,7 @@ class Registering(ApplicationSession):
             await self.register(procedure, name, options=options)
         if self._service.challenged is not None:
             await self._hear_of_proofs(self._service.challenged)
+        self._registered[self.config.realm] = self
 
     async def _hear_of_proofs(self, challenged: Challenged) -> None:
         """Of right ones that another process has checked; in this one it is known without."""
@@ -90,10 +96,15 @@ class Registering(ApplicationSession):
                 self.log.error(NOT_HEARD, error=error.error, prefix=f"{self._authenticator.prefix}authenticate.")
 
     def onLeave(self, details: CloseDetails) -> None:
-        """In a container, Crossbar.io makes a new component. Elsewhere nobody would, and nobody could log in."""
+        """A container may make a new component. Where nobody does, this worker ends: nobody could log in."""
+        realm, tell = self.config.realm, partial(self.log.error, PUT_OUT, reason=details.reason)
+        if self._registered.get(realm) is self:
+            del self._registered[realm]
         if details.reason not in worker.ORDERLY and ROUTER_WORKER in sys.argv:
-            self.log.error("the authenticator was put out of its realm ({r}); this worker ends", r=details.reason)
+            tell()
             worker.end()
+        else:
+            worker.end_unless(lambda: realm in self._registered, tell, reactor)
         super().onLeave(details)
 
     def onUserError(self, fail: Any, msg: str) -> None:

@@ -131,9 +131,12 @@ class RealmSessions(ApplicationSession):
             self._watch.stop()
             figures.withdraw(self._watch)
             self._admissions.counts.pop(self._realm, None)
+            tell = partial(self.log.error, LOST, realm=self._realm, reason=details.reason)
             if details.reason not in worker.ORDERLY:
-                self.log.error(LOST, realm=self._realm, reason=details.reason)
+                tell()
                 worker.end()
+            else:
+                worker.end_unless(lambda: False, tell, self._clock)
         self._connections.unwatch(self._realm)
 
     # -- who is here

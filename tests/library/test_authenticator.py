@@ -5,26 +5,39 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.types import ComponentConfig
+from autobahn.wamp.types import CloseDetails, ComponentConfig
 from conftest import HERE
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.error import ReactorNotRunning
 from twisted.internet.task import Clock
 from twisted.logger import formatEvent, globalLogPublisher
 from twisted.python.failure import Failure
 
 import authenticator as lesson
-from wampauth import Authenticator, KeyClaim, Principal, SettingsError, StoreError, TicketClaim, component, guard
+from wampauth import (
+    Authenticator,
+    KeyClaim,
+    Principal,
+    SettingsError,
+    StoreError,
+    TicketClaim,
+    component,
+    guard,
+    worker,
+)
 from wampauth.admission import Admissions
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
 from wampauth.store.principals import Principals
 from wampauth.testing.attempt import NoAudit, login
 from wampauth.told import Stopped
+from wampauth.worker import LEAVING
 
 ALICE = Principal("alice", "realm1", "frontend", {"foo": 23}, credential="c1")
 TICKET = TicketClaim(authid="alice", ticket="open-sesame", realm="realm1")
@@ -549,6 +562,68 @@ def test_who_challenges_hears_of_right_proofs(
     assert registered[len(methods) :] == hears
     is_told = checks is Keys and not may and worker != component.ROUTER_WORKER
     assert ["whatever begins with org.acme.authenticate." in line for line in logged] == [True] * is_told
+
+
+CONTAINER = "crossbar.worker.container.ContainerController"
+ORDERLY, LOST = "wamp.close.normal", "wamp.close.transport_lost"
+
+
+@pytest.mark.parametrize(
+    ("process", "reason", "comes_back", "ends_after"),
+    [
+        (component.ROUTER_WORKER, LOST, False, 0.0),
+        (component.ROUTER_WORKER, ORDERLY, False, LEAVING),
+        (CONTAINER, LOST, False, LEAVING),
+        (CONTAINER, ORDERLY, False, LEAVING),
+        (CONTAINER, LOST, True, None),
+    ],
+)
+def test_a_worker_whose_authenticator_has_left_ends(
+    in_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: list[str],
+    process: str,
+    reason: str,
+    comes_back: bool,
+    ends_after: float | None,
+) -> None:
+    """Unless it is ending already, or a container has made the component anew: not each does, or can."""
+    clock, ended = Clock(), list[float]()
+    monkeypatch.setattr("sys.argv", ["crossbar", process])
+    monkeypatch.setattr(component, "reactor", clock)
+    monkeypatch.setattr(worker, "end", lambda: ended.append(clock.seconds()))
+    made = Authenticator(Tickets, prefix="org.acme.")
+    made.configure({})
+
+    def come() -> Any:
+        session = made.component(ComponentConfig("realm-auth", {}))
+        monkeypatch.setattr(session, "register", lambda *_, **__: succeed(None))
+        result(Deferred.fromCoroutine(session.onJoin(None)))
+        return session
+
+    come().onLeave(CloseDetails(reason))
+    if comes_back:
+        come()
+    clock.advance(LEAVING)
+    assert ended == ([] if ends_after is None else [ends_after])
+    assert "".join(logged).count("this worker ends") == len(ended)
+
+
+def test_two_components_may_end_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both are put out at one time; a reactor that is stopped already would complain."""
+    clock, left = Clock(), [None]
+
+    def stop() -> None:
+        if not left:
+            raise ReactorNotRunning
+        left.pop()
+
+    turning = SimpleNamespace(running=True, callLater=clock.callLater, stop=stop)
+    monkeypatch.setattr("twisted.internet.reactor", turning)
+    for _ in range(2):
+        worker.end()
+    clock.advance(0)
+    assert not left
 
 
 @pytest.mark.parametrize("which", ["component", "sessions"])

@@ -816,6 +816,15 @@ def test_an_orderly_end_is_no_error(watched: Watched, log: list[str], reason: st
     assert not log
 
 
+@pytest.mark.parametrize("reason", worker.ORDERLY)
+def test_who_puts_it_out_may_name_any_reason(watched: Watched, log: list[str], reason: str) -> None:
+    """As ``wamp.session.kill`` does that is given none: it is no orderly end if the worker goes on."""
+    watched.component.onLeave(CloseDetails(reason, None))
+    watched.clock.advance(worker.LEAVING)
+    assert len(log) == 1
+    assert f"({reason}); this worker ends" in log[0]
+
+
 def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> None:
     """Neither of those whom it knows, nor of others."""
     known, unknown = watched.join(1), admitted(2)[0]

@@ -2,8 +2,12 @@
 
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
+from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from wampauth import logs, origins
@@ -16,6 +20,7 @@ WARNING = (
     "this process runs without precautions against strangers: {missing}. Start the node with `wampauth start`, or with "
     "PYTHONPATH={folder}"
 )
+LEAVING = 10.0  # seconds by which a process has ended that its components leave, or a container has made new ones
 ORDERLY = ("wamp.close.normal", "wamp.close.system_shutdown", "wamp.close.goodbye_and_out")  # why components leave
 _told: set[str] = set()
 
@@ -62,4 +67,21 @@ def end() -> None:
     from twisted.internet import reactor
 
     if reactor.running:  # type: ignore[attr-defined]
-        reactor.callLater(0, reactor.stop)  # type: ignore[attr-defined]
+        reactor.callLater(0, _stop, reactor)  # type: ignore[attr-defined]
+
+
+def _stop(reactor: Any) -> None:
+    with suppress(ReactorNotRunning):  # another part has said so, too
+        reactor.stop()
+
+
+def end_unless(is_well: Callable[[], bool], tell: Callable[[], object], clock: Any) -> None:
+    """Tell, and end this process, if it goes on after its component has left, and all isn't well by then. In what way
+    it has left doesn't say that: who puts it out may name any reason, and not each container makes a new one."""
+
+    def look() -> None:
+        if not is_well():
+            tell()
+            end()
+
+    clock.callLater(LEAVING, look)
