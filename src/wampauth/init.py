@@ -16,6 +16,7 @@ MADE = {  # what lies in the package, and where it goes
     "gitignore": ".gitignore",
 }
 AUTHENTICATORS = "realm-auth"
+PREFIX, REALM, ROLE = "Prefix of your URIs, like com.example.", "Realm that your clients join", "Their role there"
 
 
 def _well_formed(rule: Any) -> Any:
@@ -36,9 +37,9 @@ def _application_realm(value: str) -> str:
 
 @click.command()
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--prefix", prompt="Prefix of your URIs, like com.example.", callback=_well_formed(names.prefix))
-@click.option("--realm", prompt="Realm that your clients join", callback=_well_formed(_application_realm))
-@click.option("--role", prompt="Their role there", callback=_well_formed(names.role))
+@click.option("--prefix", prompt=PREFIX, help=PREFIX, callback=_well_formed(names.prefix))
+@click.option("--realm", prompt=REALM, help=f"{REALM}.", callback=_well_formed(_application_realm))
+@click.option("--role", prompt=ROLE, help=f"{ROLE}.", callback=_well_formed(names.role))
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(1, 65535), help="Of 127.0.0.1.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 def init(folder: Path, prefix: str, realm: str, role: str, port: int, as_json: bool) -> None:

@@ -676,7 +676,10 @@ def test_why_without_a_store_tells_what_the_audit_has(
     }
     cat = {"time": moments.iso(now), "outcome": "joined", "authid": "cat", **one, "role": "member", "session": 2}
     eve = {"time": moments.iso(now), "outcome": "refused", "claimed": "eve", **one, "reason": "no such credential"}
-    (folder / "mine.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in (norole, cat, eve)))
+    fay = {**eve, "claimed": "fay", "reason": "revoked"}
+    dora = {**eve, "claimed": "dora", "outcome": "throttled", "reason": "out of tokens"}
+    records = (norole, cat, eve, fay, dora)
+    (folder / "mine.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
     def why(*arguments: str) -> Result:
         told = CliRunner().invoke(cli.main, [*(["--store", store] if ":" in store else []), "why", *arguments])
@@ -692,6 +695,8 @@ def test_why_without_a_store_tells_what_the_audit_has(
     assert why("cat").stdout.startswith("cat got in, the last time at ")
     assert "the ticket is wrong, or there is no such principal" in why("eve").stdout
     assert "Only the audit was asked" in why("eve").stderr
+    assert why("fay").stdout.endswith(": the ticket, or fay, was revoked.\n")
+    assert " was throttled at 2" in why("dora").stdout
     assert why("bob").stderr.endswith(". The audit has no login of bob since yesterday\n")
 
 

@@ -143,6 +143,36 @@ def test_refusals_that_are_alike_are_told_together(operator: Operator, tmp_path:
     assert [one["times"] for one in said] == [7, 34] and said[0]["since"] == "2020-01-01T00:00:00.000+00:00"
 
 
+def test_who_was_throttled_is_told_so_when_that_is_over(operator: Operator, tmp_path: Path) -> None:
+    """Also who was so by the failures of others: nothing else is known of him."""
+    now = time.time() - BEGIN.timestamp()
+    alice, bob = ({"claimed": name, "method": "ticket", "peer": "192.0.2.1"} for name in ("alice", "bob"))
+    late = [line(now - n, "throttled", **one, reason="out of tokens") for n in (8, 7) for one in (alice, bob)]
+    refused = line(now - 9, "refused", **alice, reason="no such credential")
+    (tmp_path / "audit.attempts.jsonl").write_bytes(refused + b"".join(late))
+    first, second, *_, last = operator.run("why", "alice").stdout.splitlines()
+    assert first.endswith(": the ticket is wrong.")
+    assert second.startswith("alice from 192.0.2.1 was throttled 2 times since 2")
+    assert second.endswith(": there were too many failures before.") and last.startswith("Nothing keeps alice out now")
+    said = json.loads(operator.run("why", "alice", "--json").stdout)
+    assert [one["outcome"] for one in said["refused"]] == ["refused", "throttled"]
+    assert operator.run("why", "bob").stdout.startswith("bob from 192.0.2.1 was throttled 2 times since 2")
+
+
+def test_who_asks_for_a_realm_that_is_not_there_is_not_to_be_moved_to_it(operator: Operator, tmp_path: Path) -> None:
+    asks = "The client asks for the realm {}, and alice belongs to realm1: it is to ask for that one"
+    moved = f"{asks.format('raelm1')}, or `wampauth set alice --realm raelm1` moves alice."
+    assert operator.run("why", "alice", "--realm", "raelm1").stdout.splitlines()[0] == moved
+    shutil.copy(HERE / ".crossbar" / "config.json", tmp_path)
+    for realm, wrong in {
+        "raelm1": "There is no realm raelm1 in config.json, but devices, realm1.",
+        "devices": "devices has no role frontend in config.json, but device.",
+        "realm-auth": "realm-auth is the authenticators' own realm in config.json: nobody is let in there.",
+    }.items():
+        told = operator.run("why", "alice", "--realm", realm).stdout.splitlines()[0]
+        assert told == f"{wrong} {asks.format(realm)}."
+
+
 def test_who_was_let_in_and_did_not_join(operator: Operator, tmp_path: Path) -> None:
     """The router has refused it, say for want of a role: nothing says that it got in."""
     written(tmp_path)

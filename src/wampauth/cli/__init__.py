@@ -78,7 +78,10 @@ class Sentences(click.Group):
 @click.group(cls=Sentences, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="wampauth", message="%(prog)s %(version)s")
 @click.option(
-    "--store", "--database", "path", default=DEFAULT, show_default=True, help="A path, or a postgresql:// URL."
+    *("--store", "--database", "path"),
+    default=DEFAULT,
+    show_default=True,
+    help="A path, a postgresql:// URL, or module:name for one of your own.",
 )
 @click.option(
     "--audit",

@@ -19,7 +19,8 @@ from wampauth.nodeconfig import NodeError, choose
 @click.option("--production", is_flag=True, help="Say also what is to be done before strangers may come.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
 def check(config: str | None, directory: Path, production: bool, as_json: bool) -> None:
-    """Say what is wrong with a node's configuration, without starting it. Exit code 1: something is."""
+    """Say what is wrong with a node's configuration, without starting it. Exit code 1: there is an error; a warning
+    may be meant."""
     try:
         name = choose(directory, config)
         findings = look(directory, name, production)

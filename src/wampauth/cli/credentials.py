@@ -47,7 +47,8 @@ def ticket(store: Connection, authid: str, from_stdin: bool, from_env: str | Non
 @with_json
 @on_store()
 def key(store: Connection, authid: str, pubkey: str, **options: str | None) -> None:
-    """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, or a file that holds one of these."""
+    """Register a public key for AUTHID: 64 hexadecimal digits, an OpenSSH line, a PEM, base64, or a file that holds one
+    of these."""
     given = terms(store, **options)
     verifier = keys.read_public(pubkey)
     identifier = writing.add_credential(store, authid, {"kind": "key", "verifier": verifier, **given})

@@ -69,8 +69,12 @@ class Lately:
     @property
     def shown(self) -> list[Alike]:
         """The last ones that may have to do with the attempt."""
-        some = [one for one in self._found if one.last["outcome"] != "throttled" and self._may_be(one.last)]
-        return some[-SHOWN:]
+        return [one for one in self._found if not _is_throttled(one) and self._may_be(one.last)][-SHOWN:]
+
+    @property
+    def before(self) -> list[Alike]:
+        """These, and behind them that it was throttled: if no node says so now, that is over."""
+        return [*self.shown, *[one for one in self._found if _is_throttled(one) and self._may_be(one.last)][-1:]]
 
     def told(self, one: Alike) -> str:
         """Refusals in a clause."""
@@ -88,6 +92,10 @@ class Lately:
             return True
         is_its = record.get("credential") in (None, self.credential)
         return record.get("method") in (None, self._attempt.method) and is_its
+
+
+def _is_throttled(one: Alike) -> bool:
+    return bool(one.last["outcome"] == "throttled")
 
 
 def _is_before(one: Alike, other: Record | None) -> bool:

@@ -106,8 +106,8 @@ def with_terms(command: Command) -> Command:
 
 def with_chosen(command: Command) -> Command:
     """Give a command the two ways to take a ticket that a person chose."""
-    command = click.option("--from-env", metavar="NAME", help="Take a chosen ticket from this variable.")(command)
-    return click.option("--from-stdin", is_flag=True, help="Take a chosen ticket from standard input.")(command)
+    command = click.option("--from-env", metavar="NAME", help="Take a chosen one from this variable.")(command)
+    return click.option("--from-stdin", is_flag=True, help="Take a chosen one from standard input.")(command)
 
 
 def terms(store: Connection, label: str | None, not_before: str | None, expires: str | None) -> dict[str, Any]:

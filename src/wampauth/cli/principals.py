@@ -139,8 +139,8 @@ def import_(store: Connection, file: Any, force: bool) -> None:
 @click.command()
 @on_store(unasked=True)
 def export(store: Connection) -> None:
-    """Write all principals as JSON lines: no ticket and no private key, but the Argon2id of chosen tickets, so keep it
-    like the store itself."""
+    """Write all principals as JSON lines: no ticket and no private key, but what Argon2id makes of chosen tickets and
+    passwords, so keep it like the store itself."""
     acted("export")
     for principal in moving.export(store):
         click.echo(json.dumps(principal))

@@ -34,7 +34,7 @@ def reasons(
         yield Reason("no such principal", f"{_sentence(nobody)}{_of_the_key(store, attempt)}")
         return
     acts = Acts(audits, principal["authid"])
-    yield from _of_principal(principal, attempt, acts)
+    yield from _of_principal(principal, attempt, places, acts)
     shown = _shown(store, attempt, principal["authid"])
     lately.credential = shown
     found = list(_of_credentials(store, principal, attempt, shown, acts))
@@ -59,15 +59,19 @@ def owner(store: Connection, ticket: str | None, pubkey: str | None) -> str | No
 # -- the principal, and what it shows
 
 
-def _of_principal(principal: Record, attempt: Attempt, acts: Acts) -> Iterator[Reason]:
+def _of_principal(principal: Record, attempt: Attempt, places: Places, acts: Acts) -> Iterator[Reason]:
     authid = principal["authid"]
     if principal["revoked"]:
         again = f"`wampauth restore {authid}` lets it in again"
         yield Reason("revoked", f"{authid} was revoked at {principal['revoked']}{acts.by_revoker(None)}: {again}.")
     if attempt.realm not in (None, principal["realm"]):
         belongs = f"{authid} belongs to {principal['realm']}"
-        text = f"The client asks for the realm {attempt.realm}, and {belongs}: it is to ask for that one, or"
-        yield Reason("another realm", f"{text} `wampauth set {authid} --realm {attempt.realm}` moves {authid}.")
+        text = f"The client asks for the realm {attempt.realm}, and {belongs}: it is to ask for that one"
+        if wrong := no_place(places, attempt.realm, principal["role"]):
+            yield Reason("another realm", f"{wrong} {text}.")
+        else:
+            move = f"or `wampauth set {authid} --realm {attempt.realm}` moves {authid}"
+            yield Reason("another realm", f"{text}, {move}.")
 
 
 def _of_credentials(

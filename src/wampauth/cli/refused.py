@@ -19,7 +19,7 @@ MEANT = {  # what the reasons in the audit mean
     "no such credential": "the {thing} is wrong, or there is no such principal",
     "no such password": "there is no such principal, or it has no password",
     "expired": "the {thing} had run out",
-    "revoked": "the {thing}, or {who}, was revoked: if by a command, `wampauth log --outcome acted` says whose",
+    "revoked": "the {thing}, or {who}, was revoked",
     "not yet": "the {thing} didn't count yet",
     "claims another realm": "the client asks for another realm than the principal's",
     "claims another authid": "the client names another authid than whose {thing} it is",
@@ -28,6 +28,7 @@ MEANT = {  # what the reasons in the audit mean
     BINDING: "the client didn't bind its signature to the connection, and the node asks for it. Switch channel binding "
     "(tls-unique) on in the client: docs/tls.md shows how",
 }
+BY_US = ": if by a command, `wampauth log --outcome acted` says whose"
 THINGS = {"ticket": "ticket", "cryptosign": "key", "tls": "certificate"}
 SECRETS = {"cryptosign": "private key"}  # with which a challenge is met; else a password
 APART = (  # what refusals that are told together have in common
@@ -126,7 +127,10 @@ class Causes:
         if record["outcome"] == "ended" or reason.startswith("has "):
             text = "it has as many sessions as it may" if record["outcome"] == "ended" else f"it {reason}"
             return f"{text}. `wampauth set {_who(record)} --max-sessions N` allows more"
-        return self._known(record, reason) or _meaning(record, reason)
+        if found := self._known(record, reason):
+            return found
+        is_perhaps_ours = reason == "revoked" and self._store is not None
+        return f"{_meaning(record, reason)}{BY_US if is_perhaps_ours else ''}"
 
     def _known(self, record: Record, reason: str) -> str | None:
         """What the store says of it now."""

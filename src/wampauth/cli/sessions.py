@@ -22,7 +22,8 @@ METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of creden
 @click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
 @on_store(nodes=True)
 def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_json: bool) -> None:
-    """List who is in now, at all nodes that have the store open: sessions that an authenticator let in."""
+    """List who is in now, at all nodes that have the store open: sessions that an authenticator let in. Exit code 1: no
+    node has answered."""
     meant = _stored(store, authid)
     answers = ask(store, {"do": "sessions", "authid": meant, "realm": realm})
     found = [item for item in answers.telling("session") if not item["ended"]]
@@ -37,7 +38,8 @@ def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
 @on_store(urgent=True, nodes=True)
 def kick(store: Connection | Own, authid: str | None, session: int | None, as_json: bool) -> None:
-    """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back."""
+    """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back. Exit code 1:
+    no node has answered."""
     if (authid is None) == (session is None):
         raise click.UsageError("give either an AUTHID, or --session with an ID that `wampauth sessions` shows")
     meant = _stored(store, authid)

@@ -26,8 +26,8 @@ def tell_from_audit(authid: str, as_json: bool) -> None:
     :raises showing.Refused: if nothing is.
     """
     lately = Lately(None, Attempt(authid), audits_of_store())
-    last = lately.last
-    if last is None:
+    last = lately.last or {}
+    if not last and not lately.before:
         path = click.get_current_context().find_root().obj
         why = instead(path) or f"{path} is a store of your own"
         raise showing.Refused(f"{why}. The audit has no login of {authid} since yesterday")
@@ -35,11 +35,11 @@ def tell_from_audit(authid: str, as_json: bool) -> None:
     if as_json:
         reasons = [{"reason": "not in the configuration", "text": wrong, "certain": True}] if wrong else []
         known = {"authid": authid, "gets_in": False if wrong else None, "tried": None, "credential": None}
-        click.echo(json.dumps({**known, "reasons": reasons, "refused": [one.record for one in lately.shown]}))
+        click.echo(json.dumps({**known, "reasons": reasons, "refused": [one.record for one in lately.before]}))
         sys.exit(1)
-    for one in lately.shown:
+    for one in lately.before:
         click.echo(lately.sentence(one))
-    if not lately.shown:
+    if not lately.before:
         click.echo(
             in_one_line(f"{authid} got in, the last time at {last['time']}; no refusal is known since yesterday.")
         )

@@ -82,7 +82,7 @@ def _gets_in(found: list[Reason]) -> bool:
 def _tell_programs(attempt: Attempt, found: list[Reason], lately: Lately) -> None:
     told = [{"reason": one.name, "text": one.text, "certain": one.is_certain} for one in found]
     shown = {"tried": attempt.method, "credential": lately.credential}
-    refused = [one.record for one in lately.shown]
+    refused = [one.record for one in lately.before]
     click.echo(
         json.dumps({"authid": attempt.authid, "gets_in": _gets_in(found), **shown, "reasons": told, "refused": refused})
     )
@@ -94,7 +94,7 @@ def _tell_people(attempt: Attempt, found: list[Reason], lately: Lately, whose: b
     certain = [reason for reason in found if reason.is_certain]
     for reason in certain:
         click.echo(reason.text)
-    before = [] if certain else lately.shown
+    before = [] if certain else lately.before
     for one in before:
         click.echo(lately.sentence(one))
     for reason in found:
