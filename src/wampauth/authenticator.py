@@ -24,6 +24,7 @@ from wampauth.told import sentence
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
+NOT_THE_SAME = 'its "config" isn\'t the one of the function before it: ' + ONE
 NO_FUNCTION = (
     'the router has no transports of type "function" for the method {}: write "type": "dynamic" there, '
     "and name the procedure that the component registers"
@@ -56,6 +57,7 @@ class Authenticator:
         self.prefix = names.prefix(prefix)
         self._checks = checks
         self._settings: dict[str, Any] | None = None  # of the checks, with the section "guard"
+        self._by_functions: dict[str, Any] | None = None  # what they have brought, instead of a component
         self._admissions: Admissions | None = None
         self._service: Service | None = None
         self.component = component_of(self)
@@ -77,7 +79,7 @@ class Authenticator:
         def create(config: dict[str, Any], controller: Any) -> Procedure:
             worker.begin()
             try:
-                self._configure_function(config)
+                self.configure_function(config)
                 service = self.service()
                 procedure = service.procedure(method)
             except Exception as error:  # the router would tell a stranger "Internal server error", at each login anew
@@ -106,6 +108,21 @@ class Authenticator:
                 raise SettingsError(f"setting {name!r} isn't what the component before this one has said: {ONE}")
         if given or whole:
             self._settings = {**known, **given}
+
+    def configure_function(self, config: Mapping[str, Any]) -> None:
+        """Take the settings from the ``config`` of a transport of type ``function``. Only a proxy worker's may bring
+        some, since there are no components in it; and as any of them may be used first, each has to bring the same.
+
+        :raises SettingsError: if they are wrong, or none of its business.
+        """
+        if self._by_functions is not None:
+            if config != self._by_functions:
+                raise SettingsError(NOT_THE_SAME)
+        elif config:
+            if ROUTER_WORKER in sys.argv or self._settings is not None:
+                raise SettingsError('a transport of type "function" takes no "config" here: ' + ONE)
+            self.configure(config)
+            self._by_functions = dict(config)
 
     def configuration(self) -> tuple[dict[str, Any], Settings]:
         """The settings of the checks, and those of the guard.
@@ -148,11 +165,3 @@ class Authenticator:
         audit: Any = object()  # nothing is recorded
         service = Service(reactor, self._checks, settings, guard, self.prefix, self.admissions(), audit)
         return list(service.procedures)
-
-    def _configure_function(self, config: Mapping[str, Any]) -> None:
-        """Only a proxy worker's transport brings settings: there are no components in it."""
-        if not config:
-            return
-        if ROUTER_WORKER in sys.argv or self._settings is not None:
-            raise SettingsError('a transport of type "function" takes no "config" here: ' + ONE)
-        self.configure(config)

@@ -288,6 +288,25 @@ def test_a_proxy_worker_has_no_components_so_the_function_brings_the_settings(in
     assert authenticator.configuration()[0] == {"a": 1}
 
 
+OWN = {"a": 1, "guard": {"require_tls": True}}
+
+
+def test_each_function_in_a_proxy_worker_brings_the_same_settings(in_folder: Path, logged: list[str]) -> None:
+    """Else it would be a matter of who comes first with which ones all are served."""
+
+    class Both(Tickets):
+        cryptosign = Tickets.ticket
+
+    for other in {}, {"a": 1}, {**OWN, "guard": {}}, {**OWN, "b": 1}:
+        authenticator = Authenticator(Both, prefix="org.acme.")
+        authenticator.function("ticket")(OWN, None)
+        assert authenticator.function("cryptosign")(dict(OWN), None) is authenticator.service().procedures["cryptosign"]
+        assert logged == []
+        assert refused(authenticator.function("cryptosign")(other, None)).error == "org.acme.unavailable"
+        assert "for cryptosign can't work: its \"config\" isn't the one of the function before it: one" in logged.pop()
+        assert authenticator.configuration()[1].require_tls
+
+
 def test_a_function_that_the_checks_lack_is_unavailable(in_folder: Path, logged: list[str]) -> None:
     authenticator = Authenticator(Tickets, prefix="org.acme.")
     authenticator.configure({})

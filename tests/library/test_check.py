@@ -4,19 +4,23 @@ import copy
 import importlib
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from conftest import HERE, Bundle, Config, read_config
 
+from wampauth import Authenticator, cli
 from wampauth import check as package
-from wampauth import cli
 from wampauth.check import Finding, belonging, between, check, trial
+from wampauth.check.worker import Trial
 from wampauth.nodeconfig import NodeError, Section, load, walk
+from wampauth.settings import SettingsError
 from wampauth.store import connect, writing
 
 WS = "workers[0].transports[0].paths.ws.auth"
@@ -226,6 +230,29 @@ def test_a_factory_without_a_component(tmp_path: Path) -> None:
     assert [(place, text[:57]) for _, place, text in found] == [
         (f"{FUNCTION}.ticket", "no component of this Authenticator has brought settings i")
     ]
+
+
+@pytest.mark.parametrize("config", [{}, {"store": "other.db"}])
+def test_functions_of_a_proxy_that_bring_different_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: Config
+) -> None:
+    """Whoever logs in first would settle with which ones the others are asked."""
+
+    class Both:
+        def __init__(self, settings: Config) -> None: ...
+
+        async def ticket(self, claim: Any) -> None: ...
+
+        cryptosign = ticket
+
+    authenticator, tried = Authenticator(Both, prefix="org.acme."), Trial("proxy")
+    ways = {f"create_{name}": authenticator.function(name) for name in ("ticket", "cryptosign")}
+    monkeypatch.setitem(sys.modules, "acme_ways", SimpleNamespace(**ways))
+    monkeypatch.chdir(tmp_path)
+    for name in "ticket", "cryptosign":
+        tried._function(name, {"create": f"acme_ways.create_{name}", "config": {"store": "principals.db"}})
+    with pytest.raises(SettingsError, match='its "config" isn\'t the one of the function before it'):
+        tried._function("cryptosign", {"create": "acme_ways.create_cryptosign", "config": config})
 
 
 def test_what_a_module_may_do_to_us(tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class Trial:
         if config:
             self._place += ".config"
             _require_audit(config)
-            authenticator.configure(config)
-            if isinstance(store := config.get("store"), str):
-                self._stores.setdefault(store, self._place)
+        authenticator.configure_function(config)
+        if isinstance(store := config.get("store"), str):
+            self._stores.setdefault(store, self._place)
         if authenticator in self._broken:
             return
         if authenticator not in self._offered:
