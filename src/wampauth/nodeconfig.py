@@ -59,7 +59,10 @@ def load(file: Path) -> Any:
         text = file.read_text()
         if file.suffix == ".json":
             return json.loads(text, object_pairs_hook=_section)
-        return yaml.load(text, _Loader)  # noqa: S506 - it makes what safe_load makes
+        found = yaml.load(text, _Loader)  # noqa: S506 - it makes what safe_load makes
+        for _ in walk(found):  # an anchor may lie within what it marks, and then nobody comes to an end
+            pass
+        return found
     except OSError as error:
         raise NodeError(f"{file}: {error.strerror}.") from None
     except yaml.YAMLError as error:

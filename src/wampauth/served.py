@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 DEVELOPMENT = "trustme"  # who signs what `make certs` makes
@@ -33,6 +34,8 @@ def fits(certificate: x509.Certificate, key: Path) -> bool:
         private = load_pem_private_key(key.read_bytes(), password=None)
     except TypeError:  # it is encrypted
         raise ValueError("it needs a passphrase, which the router can't give") from None
+    except UnsupportedAlgorithm:
+        raise ValueError("it is of a kind that isn't known here") from None
     form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
     return private.public_key().public_bytes(*form) == certificate.public_key().public_bytes(*form)
 
@@ -46,7 +49,7 @@ def names(certificate: x509.Certificate) -> list[str]:
     """The hosts that it is for; clients look at nothing else."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return []
     return [str(name.value) for name in found]
 

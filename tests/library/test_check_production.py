@@ -18,10 +18,10 @@ from nacl.pwhash import argon2id
 from stores import KEY
 from test_store_schema import FIRST_RELEASE, everything, make
 
-from wampauth import cli
+from wampauth import cli, scram
 from wampauth.check import machine
 from wampauth.check.belonging import NO_WATCH
-from wampauth.store import connect, create, ticket_digest, writing
+from wampauth.store import connect, create, reading, ticket_digest, writing
 
 NOBODY = 65534
 CONFIG = "hardened.yaml"
@@ -213,6 +213,37 @@ CONFIGURED: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
         lambda c: ws(c)["options"].update(allowed_origins=["*"]),
         ("warning", f"{WS}.options", "allowed_origins are all: each page in a browser may connect"),
     ),
+    "an endpoint of Twisted's": (
+        lambda c: web(c).update(endpoint={"type": "twisted", "server_string": "tcp:8443"}),
+        (
+            "error",
+            f"{TRANSPORT}.endpoint",
+            "it listens as its server_string says, which isn't looked into: write it with the type tcp, or unix",
+        ),
+    ),
+    "no way to log in": (lambda c: ws(c).update(auth={}), ("error", WS, "auth is missing: it lets in everybody")),
+    "long polling": (
+        lambda c: web(c)["paths"].update(lp={"type": "longpoll"}),
+        ("error", f"{TRANSPORT}.paths.lp", "it can have no auth, and lets in everybody: leave it out"),
+    ),
+    "a bridge": (
+        lambda c: web(c)["paths"].update(call={"type": "caller", "realm": "realm1", "role": "frontend"}),
+        ("error", f"{TRANSPORT}.paths.call", "options.secret is missing: everybody acts here as frontend"),
+    ),
+    "MQTT": (
+        lambda c: (web(c).pop("paths"), web(c).update(type="mqtt", options={"realm": "realm1"})),
+        ("error", TRANSPORT, "auth is missing: it lets in everybody"),
+    ),
+    "several at a port": (
+        lambda c: web(c).update(
+            type="universal", rawsocket={"auth": {"anonymous": {"type": "static"}}}, websocket={"ws": {}}
+        ),
+        ("error", f"{TRANSPORT}.rawsocket.auth.anonymous", "it lets in everybody"),
+    ),
+    "several at a port, WebSocket": (
+        lambda c: web(c).update(type="universal", websocket={"ws": {"options": ws(c)["options"]}}),
+        ("error", f"{TRANSPORT}.websocket.ws", "auth is missing: it lets in everybody"),
+    ),
     "no auth": (lambda c: ws(c).pop("auth"), ("error", WS, "auth is missing: it lets in everybody")),
     "anonymous": (
         lambda c: ws(c)["auth"].update(anonymous={"type": "static", "role": "frontend"}),
@@ -250,6 +281,21 @@ CONFIGURED: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
     ),
     "wildcard": (rules({"uri": "wamp..kill", "match": "wildcard", **CALL}), ("error", FIRST, f"'wamp..kill' {OPENS}")),
     "any three": (rules({"uri": "..", "match": "wildcard", **CALL}), ("error", FIRST, f"'..' {OPENS}")),
+    "anything, with a star": (rules({"uri": "*", **CALL}), ("error", FIRST, f"'*' {OPENS}")),
+    "a beginning, with a star": (rules({"uri": "wam*", **CALL}), ("error", FIRST, f"'wam*' {OPENS}")),
+    "parts with stars": (rules({"uri": "*.session.*", **CALL}), ("error", FIRST, f"'*.session.*' {OPENS}")),
+    "exact, with empty parts": (
+        rules({"uri": "..kill", "match": "exact", **CALL}),
+        ("error", FIRST, f"'..kill' {OPENS}"),
+    ),
+    "who has joined": (
+        rules({"uri": ".session.on_join", "match": "wildcard", "allow": {"subscribe": True}}),
+        ("error", FIRST, f"'.session.on_join' {OPENS}"),
+    ),
+    "subscribed to by its beginning": (
+        rules({"uri": "wamp", "match": "exact", "allow": {"subscribe": True}}),
+        ("error", FIRST, f"'wamp' {OPENS}"),
+    ),
     "for the authorizer": (
         lambda c: c["workers"][0]["components"][1]["extra"].update(
             roles={"frontend": [{"uri": "", "match": "prefix", "allow": {"call": True}}]}
@@ -276,6 +322,9 @@ def test_each_thing_in_the_configuration(directory: Path, case: str) -> None:
         {"uri": "", "match": "prefix", "allow": {"register": True, "publish": True}},
         {"uri": "", "match": "prefix"},
         {"uri": "org.acme.", "match": "prefix", **CALL},
+        {"uri": "org.acme.*", **CALL},
+        {"uri": "wamp", "allow": {"call": True}},
+        {"uri": "..add", "match": "wildcard", **CALL},
         {"uri": "org..kill", "match": "wildcard", **CALL},
     ],
     ids=str,
@@ -352,6 +401,31 @@ def test_a_certificates_end(directory: Path, days: int, severity: str) -> None:
     assert found(directory) == expected
 
 
+def test_a_certificate_that_does_not_count_yet(directory: Path) -> None:
+    begin = datetime.now(UTC) + timedelta(days=2)
+    certify(
+        directory / "certs", trustme.CA(organization_name="Acme"), not_before=begin, not_after=begin.replace(year=2999)
+    )
+    text = f"{FILE} counts from {day(begin)} on: no client will connect before"
+    assert found(directory) == [("error", f"{TLS}.certificate", text)]
+
+
+def test_the_certificates_between_it_and_a_root(directory: Path) -> None:
+    """A client trusts the first one by way of these."""
+    end = datetime.now(UTC) - timedelta(days=2)
+    certify(directory / "old", trustme.CA(organization_name="Acme"), not_before=end - timedelta(days=90), not_after=end)
+    spoil(directory, lambda c: web(c)["endpoint"]["tls"].update(chain_certificates=["old/server.pem", "gone.pem"]))
+    for expected in (
+        (
+            "error",
+            f"{TLS}.chain_certificates[0]",
+            f".crossbar/old/server.pem has run out on {day(end)}: no client will connect",
+        ),
+        ("error", f"{TLS}.chain_certificates[1]", ".crossbar/gone.pem: No such file or directory"),
+    ):
+        assert expected in found(directory)
+
+
 def test_a_certificate_for_development(directory: Path) -> None:
     certify(directory / "certs", trustme.CA())
     text = f"{FILE} is for development, or signed by itself: no client trusts it"
@@ -394,13 +468,15 @@ def test_people_who_should_not_be_there(directory: Path) -> None:
             writing.add(store, {"authid": authid, "realm": "realm1", "role": "frontend"})
             verifier = argon2id.str(ticket.encode(), argon2id.OPSLIMIT_MIN, argon2id.MEMLIMIT_MIN).decode()
             writing.add_credential(store, authid, {"kind": "chosen", "verifier": verifier})
+        writing.set_password(store, "alice", scram.derive(CHOSEN, reading.scram_salt(store, "alice")), {})
         writing.revoke(store, "gone")
         writing.add_credential(store, "bob", {"kind": "ticket", "verifier": ticket_digest("y")})
     name = ".crossbar/principals.db"
     assert found(directory) == [
         ("error", STORE, f"the demo's client1 is in {name}: `wampauth remove client1`"),
+        ("error", STORE, f"alice in {name} logs in with '{CHOSEN}', which everybody can read"),
         ("error", STORE, f"bob in {name} logs in with '{CHOSEN}', which everybody can read"),
-        ("warning", STORE, f"2 tickets in {name} were chosen by people, who choose what can be guessed"),
+        ("warning", STORE, f"3 tickets and passwords in {name} were chosen by people, who choose what can be guessed"),
         ("warning", STORE, f"1 tickets in {name} never run out: make them with --expires"),
     ]
 

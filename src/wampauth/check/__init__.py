@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wampauth import nodeconfig
-from wampauth.check import belonging, files, layout, production, trial, wiring
+from wampauth.check import belonging, files, layout, production, shape, trial, wiring
 from wampauth.check.finding import Finding
 
 __all__ = ["Finding", "check"]
@@ -28,6 +28,8 @@ def check(directory: Path, config: str | None = None, for_production: bool = Fal
     if not isinstance(loaded, nodeconfig.Section) or not isinstance(loaded.get("workers"), list):
         raise nodeconfig.NodeError(f"{directory / name} isn't a node's configuration: it has no list of workers.")
     doubled = _doubled(loaded)
+    if odd := list(shape.findings(loaded)):
+        return [*doubled, *odd]
     workers = [
         worker if isinstance(worker, nodeconfig.Section) else nodeconfig.Section() for worker in loaded["workers"]
     ]

@@ -40,25 +40,38 @@ def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
 def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
     """What is wrong with the certificate of a listener, or soon will be."""
     file, key = directory / str(tls.get("certificate")), directory / str(tls.get("key"))
+    chain = tls.get("chain_certificates")
+    for number, name in enumerate(chain if isinstance(chain, list) else ()):
+        yield from _of_certificate(f"{place}.chain_certificates[{number}]", directory / str(name))
+    yield from _of_certificate(f"{place}.certificate", file)
     try:
         shown = served.load(file)
-    except OSError as error:
-        yield Finding(f"{place}.certificate", f"{file}: {error.strerror}")
-        return
-    except ValueError:
-        yield Finding(f"{place}.certificate", f"{file} isn't a certificate in PEM")
-        return
-    left = served.ends(shown) - time.time()
-    day = served.day(served.ends(shown))
-    if left <= 0:
-        yield Finding(f"{place}.certificate", f"{file} has run out on {day}: no client will connect")
-    elif left < SOON:
-        yield Finding(f"{place}.certificate", f"{file} runs out on {day}: renew it", "warning")
+    except (OSError, ValueError):
+        return  # as was said
     if served.is_for_development(shown):
         yield Finding(f"{place}.certificate", f"{file} is for development, or signed by itself: no client trusts it")
     if not served.names(shown):
         yield Finding(f"{place}.certificate", f"{file} names no host as its subjectAltName: no client trusts it")
     yield from _of_its_key(place, file, shown, key)
+
+
+def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
+    """Whether it is one, and may be shown now."""
+    try:
+        shown = served.load(file)
+    except OSError as error:
+        yield Finding(place, f"{file}: {error.strerror}")
+        return
+    except ValueError:
+        yield Finding(place, f"{file} isn't a certificate in PEM")
+        return
+    begin, end, now = shown.not_valid_before_utc.timestamp(), served.ends(shown), time.time()
+    if now < begin:
+        yield Finding(place, f"{file} counts from {served.day(begin)} on: no client will connect before")
+    elif end <= now:
+        yield Finding(place, f"{file} has run out on {served.day(end)}: no client will connect")
+    elif end < now + SOON:
+        yield Finding(place, f"{file} runs out on {served.day(end)}: renew it", "warning")
 
 
 def _of_its_key(place: str, file: Path, shown: Certificate, key: Path) -> Iterator[Finding]:
@@ -90,8 +103,9 @@ def _private(directory: Path, workers: list[Section]) -> Iterator[Path]:
         str(Path(str(one.get("path"))).parent) for one in sections if one.get("type") == "unix"
     ]  # who may connect
     for name in (*PRIVATE, *named):
-        if isinstance(name, str) and "://" not in name and (directory / name).exists():
-            yield directory / name
+        with suppress(OSError):  # a name that is too long, or a folder that we may not enter
+            if isinstance(name, str) and "://" not in name and (directory / name).exists():
+                yield directory / name
     yield from directory.glob("audit*.jsonl*")
     yield from (file for file in (directory / "../.keys").glob("*") if file.suffix != ".pub")
 

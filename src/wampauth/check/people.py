@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
+from wampauth import names, scram
 from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
 from wampauth.store import OWN, StoreError, connect
@@ -14,7 +15,7 @@ from wampauth.store.tickets import verify_chosen
 
 DEMO = ("client1", "client01@example.com")  # of the lesson
 PUBLISHED = "secret123"  # in its README
-TRIED = 100  # chosen tickets; each takes some 80 ms
+TRIED = 100  # chosen tickets, and passwords; each takes some 80 or 150 ms
 COUNTING = f"FROM credential c JOIN principal p ON p.authid = c.authid WHERE {STATE} = '{ACTIVE}'"
 
 
@@ -58,18 +59,31 @@ def _of_principals(place: str, store: Connection) -> Iterator[Finding]:
         demo = store.execute(f"SELECT authid FROM principal WHERE authid IN ({authids}) ORDER BY authid", DEMO)
         for (authid,) in demo.fetchall():
             yield Finding(place, f"the demo's {authid} is in {store.name}: `wampauth remove {authid}`")
-        chosen = store.execute(f"SELECT p.authid, c.verifier {COUNTING} AND c.kind = 'chosen' ORDER BY p.authid, c.id")
-        chosen = chosen.fetchall()
+        chosen = store.execute(
+            f"SELECT p.authid, c.kind, c.verifier {COUNTING} AND c.kind IN ('chosen', 'scram') ORDER BY p.authid, c.id"
+        ).fetchall()
         ((unlimited,),) = store.execute(
             f"SELECT COUNT(*) {COUNTING} AND c.expires IS NULL AND c.kind = 'ticket'"
         ).fetchall()
-    for authid, verifier in chosen[:TRIED]:
-        if verify_chosen(verifier, PUBLISHED):
+    for authid, kind, verifier in chosen[:TRIED]:
+        if _is_published(kind, verifier):
             yield Finding(place, f"{authid} in {store.name} logs in with {PUBLISHED!r}, which everybody can read")
     if chosen:
         tried = f"; of these, {TRIED} were tried with {PUBLISHED!r}" if len(chosen) > TRIED else ""
-        text = f"{len(chosen)} tickets in {store.name} were chosen by people, who choose what can be guessed{tried}"
+        were = f"{len(chosen)} tickets and passwords in {store.name} were chosen by people"
+        text = f"{were}, who choose what can be guessed{tried}"
         yield Finding(place, text, "warning")
     if unlimited:
         text = f"{unlimited} tickets in {store.name} never run out: make them with --expires"
         yield Finding(place, text, "warning")
+
+
+def _is_published(kind: str, verifier: str) -> bool:
+    """Whether what anybody can read opens it."""
+    if kind == "chosen":
+        return verify_chosen(verifier, PUBLISHED)
+    try:
+        stored = scram.read(verifier)
+    except names.Malformed:
+        return False  # then nobody logs in with it
+    return scram.derive(PUBLISHED, stored.salt, stored.iterations, stored.memory) == stored

@@ -8,13 +8,18 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from autobahn.wamp.uri import convert_starred_uri
+
 from wampauth.check import inside, machine, people, transports
 from wampauth.check.finding import Finding
 from wampauth.check.layout import sections
 from wampauth.check.trial import Report, methods
 from wampauth.nodeconfig import OWN, Section, walk
 
-META = "wamp.session.kill"  # one of the router's own procedures
+META = [  # of the router's own procedures and topics
+    *(f"wamp.session.{name}" for name in ("kill", "kill_all", "kill_by_authid", "kill_by_authrole")),
+    *(f"wamp.session.{name}" for name in ("count", "list", "get", "on_join", "on_leave")),
+]
 RESERVED = "example"  # a domain that is nobody's (RFC 2606), and the lesson's
 
 
@@ -87,18 +92,18 @@ def _of_rules(workers: list[Section]) -> Iterator[Finding]:
 def _opening(place: str, role: str, rules: Any) -> Iterator[Finding]:
     """Rules that take in the router's own procedures, by which others' sessions can be read and ended."""
     for number, rule in enumerate(sections(rules)):
-        allow = rule.get("allow")
-        uri, match = str(rule.get("uri", "")), rule.get("match", "exact")
-        is_allowed = isinstance(allow, Mapping) and (allow.get("call") or allow.get("subscribe"))
-        if is_allowed and _takes_in(uri, str(match)):
-            text = f"{uri!r} takes in the router's own wamp.session.*: {role} can see and end others' sessions"
+        allow, named = rule.get("allow"), str(rule.get("uri", ""))
+        uri, match = (named, rule["match"]) if "match" in rule else convert_starred_uri(named)
+        if not isinstance(allow, Mapping) or not (allow.get("call") or allow.get("subscribe")):
+            continue
+        # Whatever a rule says, who may subscribe to a URI hears with match=prefix what is longer, too.
+        is_prefix = match == "prefix" or bool(allow.get("subscribe"))
+        if uri.startswith("wamp.") or any(_takes_in(uri, is_prefix, own) for own in META):
+            text = f"{named!r} takes in the router's own wamp.session.*: {role} can see and end others' sessions"
             yield Finding(f"{place}[{number}]", text)
 
 
-def _takes_in(uri: str, match: str) -> bool:
-    if uri.startswith("wamp."):
-        return True
-    if match == "prefix":
-        return META.startswith(uri)
+def _takes_in(uri: str, is_prefix: bool, own: str) -> bool:
+    """Whether a rule is for one of the router's own, too. Empty parts of it stand for any, whatever its ``match``."""
     pattern = r"\.".join(re.escape(part) or r"[^.]+" for part in uri.split("."))
-    return match == "wildcard" and re.match(pattern, META) is not None
+    return (is_prefix and own.startswith(uri)) or re.fullmatch(pattern, own) is not None

@@ -19,7 +19,10 @@ ANYBODY = {  # ways in that ask no authenticator
     "anonymous-proxy": "lets in everybody",
     "cookie": "asks nobody: who was revoked comes in again",
 }
+BRIDGES = ("publisher", "caller", "webhook")  # for whoever can speak HTTP
+SECRETS = ("secret", "github_secret")  # with which such a one signs
 INSIDE = ("anonymous", "anonymous-proxy")  # ways in for the node's own processes, where nobody else can reach them
+UNREAD = "it listens as its server_string says, which isn't looked into: write it with the type tcp, or unix"
 LIMITS = ("max_message_size", "open_handshake_timeout", "auto_ping_interval", "auto_ping_timeout")
 
 
@@ -42,6 +45,9 @@ def is_inside(transport: Section) -> bool:
 def _of_transport(directory: Path, place: str, transport: Section) -> Iterator[Finding]:
     endpoint = transport.get("endpoint")
     if not isinstance(endpoint, Section) or endpoint.get("type") != "tcp":
+        described = endpoint.get("server_string") if isinstance(endpoint, Section) else None
+        if described is not None and not str(described).startswith("unix:"):
+            yield Finding(f"{place}.endpoint", UNREAD)
         yield from _of_limits(place, transport)
         return
     tls = endpoint.get("tls")
@@ -62,19 +68,42 @@ def _of_limits(place: str, transport: Section) -> Iterator[Finding]:
     if transport.get("type") == "web" and not _options(transport).get("client_timeout"):
         yield Finding(place, "options.client_timeout is missing: connections that say nothing stay")
     for inner, service in walk(transport, place):
-        if service.get("type") in ("websocket", "rawsocket"):
-            yield from _of_service(inner, service)
+        kind = service.get("type") or _kind_within(transport, service)
+        if kind in ("websocket", "rawsocket"):
+            yield from _of_service(inner, str(kind), service)
+        elif kind in BRIDGES and not any(_options(service).get(name) for name in SECRETS):
+            yield Finding(inner, f"options.secret is missing: everybody acts here as {service.get('role')}")
+        elif kind == "mqtt":
+            yield from _of_ways(inner, _options(service).get("auth"))
+        elif kind == "longpoll":
+            yield Finding(inner, "it can have no auth, and lets in everybody: leave it out")
 
 
-def _of_service(place: str, service: Section) -> Iterator[Finding]:
+def _kind_within(transport: Section, service: Section) -> str | None:
+    """Of what stands in a universal transport under its kind, and needn't say it."""
+    if transport.get("type") != "universal":
+        return None
+    sockets = transport.get("websocket")
+    if isinstance(sockets, Section) and any(service is one for one in sockets.values()):
+        return "websocket"
+    return next((kind for kind in ("rawsocket", "mqtt") if service is transport.get(kind)), None)
+
+
+def _of_service(place: str, kind: str, service: Section) -> Iterator[Finding]:
     """A WebSocket or RawSocket, whether in a web transport or by itself."""
-    options, auth = _options(service), service.get("auth")
-    limits = LIMITS if service.get("type") == "websocket" else LIMITS[:1]
+    options = _options(service)
+    limits = LIMITS if kind == "websocket" else LIMITS[:1]
     if missing := [name for name in limits if not options.get(name)]:
         yield Finding(f"{place}.options", f"{', '.join(missing)} missing: one client can keep or send too much")
-    if service.get("type") == "websocket" and "*" in options.get("allowed_origins", ["*"]):
+    origins = options.get("allowed_origins", ["*"])
+    if kind == "websocket" and isinstance(origins, list) and "*" in origins:
         yield Finding(f"{place}.options", "allowed_origins are all: each page in a browser may connect", "warning")
-    if not isinstance(auth, Section):
+    yield from _of_ways(place, service.get("auth"))
+
+
+def _of_ways(place: str, auth: Any) -> Iterator[Finding]:
+    """The ways to log in. Where there is none, the router asks nobody."""
+    if not isinstance(auth, Section) or not auth:
         yield Finding(place, "auth is missing: it lets in everybody")
         return
     for name, method in auth.items():
