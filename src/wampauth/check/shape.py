@@ -9,8 +9,11 @@ from wampauth.check.trial import methods
 from wampauth.nodeconfig import OWN, Section, walk
 
 NUMBER = re.compile(r"\[\d+\]")
-LISTS, OBJECTS, TEXTS = (list, "a list"), (dict, "an object"), (str, "a string")
-SHAPES: dict[str, dict[str, tuple[type, str]]] = {  # of what is there: the router says what is missing
+Kind = tuple[type[Any], str]
+LISTS: Kind = (list, "a list")
+OBJECTS: Kind = (dict, "an object")
+TEXTS: Kind = (str, "a string")
+SHAPES: dict[str, dict[str, Kind]] = {  # of what is there: the router says what is missing
     "workers[]": {
         **dict.fromkeys(("realms", "components", "transports"), LISTS),
         **dict.fromkeys(("options", "routes"), OBJECTS),
@@ -36,7 +39,7 @@ def findings(config: Section) -> Iterator[Finding]:
                 yield Finding(f"workers[{number}].options.pythonpath", "it must be a list of folders")
 
 
-def _of(place: str, section: Section, shapes: dict[str, tuple[type, str]]) -> Iterator[Finding]:
+def _of(place: str, section: Section, shapes: dict[str, Kind]) -> Iterator[Finding]:
     for name, (kind, said) in shapes.items():
         if section.get(name) is not None and not isinstance(section[name], kind):
             yield Finding(f"{place}.{name}", f"it must be {said}")
