@@ -28,6 +28,7 @@ from wampauth.worker.beat import CONTROLLER, ENDING, PIPE
 LOOK = 0.2  # seconds between two looks
 START = 60.0  # seconds after which each worker must have told that it is there
 SILENCE = 15.0  # seconds without a beat, after which a process is taken to hang
+PATIENCE = 3.0  # seconds after Ctrl-C, by which the node has begun to end if it has heard of it
 MOST = 65_536  # bytes to read at a look: as many as a pipe holds
 
 
@@ -35,6 +36,7 @@ MOST = 65_536  # bytes to read at a look: as many as a pipe holds
 class Part:
     """A process of the node that has told that it is alive."""
 
+    pid: int
     process: psutil.Process | None  # None: it had ended before we could look at it
     heard: float  # seconds on the monotonic clock
 
@@ -58,8 +60,9 @@ class Supervisor:
         :param tell: is given sentences for the operator.
         :raises NodeError: if the configuration can't be read.
         """
-        workers = _workers(load(directory / choose(directory, config)))
-        self._stand_ins = _stand_ins(workers)
+        whole = load(directory / choose(directory, config))
+        workers = _workers(whole)
+        self._stand_ins = _stand_ins(workers) if _outlives_workers(whole) else {}
         self._missing = {name for name, worker in workers.items() if _can_tell(worker)}
         self._tell = tell
         self._parts: dict[str, Part] = {}
@@ -68,7 +71,9 @@ class Supervisor:
         self._beats = os.open(self._folder / "beats", os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
         self._unfinished = b""  # a line
         self._began = self._looked = time.monotonic()
+        self._ending: set[str] = set()  # workers that end, though nobody has told the node to
         self._ends_in_order = False
+        self._interrupted: float | None = None  # seconds on the monotonic clock
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -92,15 +97,22 @@ class Supervisor:
         """
         self._began = time.monotonic()
         _tell_the_service_manager("READY=1")
-        while (code := node.ended()) is None and not self._ends_in_order:
+        while True:
+            code = node.ended()
+            self._look()  # if the node has ended, too: it has told why
+            if self._ends_in_order:
+                node.wait()  # its own code doesn't tell, since workers have ended
+                return 0
+            if code:
+                raise NodeError(f"The node has ended by itself (exit code {code}).")
+            if code == 0 or (self._interrupted and self._looked - self._interrupted > PATIENCE):
+                return 0
             select.select([self._beats], [], [], LOOK)
-            self._look()
-        if self._ends_in_order:
-            node.wait()  # its own code doesn't tell, since workers have ended
-            return 0
-        if code:
-            raise NodeError(f"The node has ended by itself (exit code {code}).")
-        return 0
+
+    def interrupted(self, *_: object) -> None:
+        """Told so by a signal. Ctrl-C reaches the node, too, which ends by itself; if only we have heard, it is to be
+        stopped."""
+        self._interrupted = self._interrupted or time.monotonic()
 
     def _look(self) -> None:
         now = time.monotonic()
@@ -113,7 +125,7 @@ class Supervisor:
         self._missing -= self._parts.keys()
         if self._ends_in_order:
             return
-        for name, part in list(self._parts.items()):
+        for name, part in sorted(self._parts.items(), key=lambda one: one[0] != CONTROLLER):  # takes the others along
             if part.is_gone():
                 self._lost(name, "has ended")
             elif now - part.heard > SILENCE:
@@ -129,17 +141,28 @@ class Supervisor:
                 self._heard(line.decode(errors="replace"), now)
 
     def _heard(self, line: str, now: float) -> None:
-        pid, _, name = line.partition(" ")
-        if name == CONTROLLER + ENDING:
-            self._ends_in_order = True
-            return
+        pid, _, said = line.partition(" ")
+        name, ends, children = said.partition(ENDING)
         known = self._parts.get(name)
-        if known and known.process and str(known.process.pid) == pid:
+        if ends:
+            self._begins_to_end(name, children.split())
+        elif known and str(known.pid) == pid:
             known.heard = now
+        else:
+            with suppress(ValueError):
+                if name and int(pid) > 0:
+                    self._parts[name] = Part(int(pid), _process(int(pid)), now)
+
+    def _begins_to_end(self, name: str, children: list[str]) -> None:
+        """Why? Because it was told to, or because its controller has lost a worker, or one has begun to end before."""
+        if name != CONTROLLER:
+            self._ending.add(name)
             return
-        with suppress(ValueError):
-            if name and int(pid) > 0:
-                self._parts[name] = Part(_process(int(pid)), now)
+        for other, part in list(self._parts.items()):
+            was_lost = part.is_gone() and str(part.pid) not in children
+            if other != CONTROLLER and (was_lost or other in self._ending):
+                self._lost(other, "has ended")
+        self._ends_in_order = True
 
     def _lost(self, name: str, how: str) -> None:
         """Go on without a part, if there is another one for it.
@@ -186,10 +209,18 @@ def _can_tell(worker: Section) -> bool:
     return not isinstance(options, Section) or not {"env", "python"} & options.keys()
 
 
+def _outlives_workers(config: object) -> bool:
+    """Whether the router's controller goes on when one of its workers has ended. By itself it doesn't."""
+    match config:
+        case {"controller": {"options": {"shutdown": str() | list() as reasons}}}:
+            return "shutdown_on_worker_exit" not in str(reasons)  # nor with an error
+    return False
+
+
 def _stand_ins(workers: Mapping[str, Section]) -> dict[str, set[str]]:
-    """For each container, those that run the same components: one of them will do."""
+    """For each container, those that run the same components in the same realms: one of them will do."""
     work = {
-        name: tuple(str(one.get("classname")) for one in worker.get("components") or ())
+        name: tuple((str(one.get("classname")), str(one.get("realm"))) for one in worker.get("components") or ())
         for name, worker in workers.items()
         if worker.get("type") == "container"
     }

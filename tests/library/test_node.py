@@ -135,7 +135,7 @@ def test_a_node_for_as_long_as_a_command_takes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> None:
-    """Ctrl-C reaches the whole terminal; SIGTERM (from a service manager, or ``timeout``) only the start command."""
+    """By a signal to the start command alone, as service managers and ``timeout`` send it."""
     bundle = empty_bundle(tmp_path)
     process = start_node(bundle)
     try:
@@ -149,7 +149,7 @@ def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> N
             output,
             re.M,
         )
-        os.kill(-process.pid if ending == signal.SIGINT else process.pid, ending)
+        process.send_signal(ending)
         output, _ = process.communicate(timeout=BOOT)
         assert not listens(bundle.port)
         assert nothing_unexpected(lines + output.splitlines())

@@ -26,6 +26,7 @@ from wampauth.testing import CALL, WELCOME, RawClient
 from wampauth.worker import beat
 
 TWO_AUTHENTICATORS = """
+controller: {options: {shutdown: [shutdown_on_last_worker_exit]}}
 workers:
   - {type: router, id: router}
   - {type: proxy}
@@ -157,6 +158,24 @@ def test_one_of_two_authenticators(
     ]
 
 
+@pytest.mark.parametrize(
+    ("was", "instead"),
+    [
+        ("last_worker", "worker"),
+        ("last_worker_exit", "worker_exit_with_error"),
+        ("controller: ", "ignored: "),
+        ("{<<: *first, id: two}", "{<<: *first, id: two, components: [{classname: x.Y}]}"),
+        ("id: two}", "id: two, components: [{classname: authenticator.AuthenticatorSession, realm: another}]}"),
+    ],
+)
+def test_an_authenticator_that_nobody_stands_in_for(tmp_path: Path, was: str, instead: str) -> None:
+    """The node would end all the same; or the other one serves another realm."""
+    assert was in TWO_AUTHENTICATORS
+    (tmp_path / "config.yaml").write_text(TWO_AUTHENTICATORS.replace(was, instead))
+    with Supervisor(tmp_path, None, print) as supervisor:
+        assert not any(supervisor._stand_ins.values())
+
+
 def test_both_authenticators(watching: Watching) -> None:
     watching.ends_then = False
     for process in watching.part("one"), watching.part("two"):
@@ -177,8 +196,32 @@ def test_the_same_name_in_another_process(watching: Watching) -> None:
 
 def test_the_node_ends_in_order(watching: Watching) -> None:
     worker = watching.part("router")
-    watching.beat(f"{worker.pid} controller (ends in order)")
+    watching.beat(f"{os.getpid()} controller (ends in order) {worker.pid}")
+    watching.beat(f"{worker.pid} router (ends in order)")
     worker.kill()
+    assert watching.supervisor.watch(watching.node) == 0
+
+
+@pytest.mark.parametrize("is_killed", [True, False])
+def test_a_node_that_ends_in_order_since_it_has_lost_a_worker(watching: Watching, is_killed: bool) -> None:
+    """As a controller does by itself: we may hear of both at once, when all of it has ended."""
+    other, router = watching.part("other"), watching.part("router")
+    if not is_killed:
+        watching.beat(f"{router.pid} router (ends in order)")
+    watching.beat(f"{os.getpid()} controller (ends in order) {other.pid} {'' if is_killed else router.pid}")
+    watching.beat(f"{other.pid} other (ends in order)")
+    for process in other, router:
+        process.kill()
+        process.wait()
+    watching.node.code = 1
+    assert watching.ends() == "The node is stopped, since its worker router has ended: start it again."
+
+
+def test_only_we_are_interrupted(watching: Watching, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C reaches the node, too, and it ends by itself; another program's SIGINT doesn't."""
+    monkeypatch.setattr(supervision, "PATIENCE", 0.1)
+    watching.part("router")
+    watching.supervisor.interrupted(signal.SIGINT, None)
     assert watching.supervisor.watch(watching.node) == 0
 
 

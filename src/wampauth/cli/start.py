@@ -40,7 +40,8 @@ def start(config: str | None, loglevel: str, directory: Path, command: tuple[str
             if command:
                 sys.exit(_run(command))
             click.echo("The node is ready. Ctrl-C stops it.")
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the node gets it too, and ends by itself
+            if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+                signal.signal(signal.SIGINT, supervisor.interrupted)
             sys.exit(supervisor.watch(node))
     except NodeError as error:
         raise click.ClickException(str(error)) from None

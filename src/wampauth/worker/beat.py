@@ -1,5 +1,6 @@
 """Does this process still turn its reactor? Where a supervisor asks for it, each process of a node tells so, once a
-second, by a line with its process id and name; the controller also tells when it begins to end in order.
+second, by a line with its process id and name, and when it begins to end in order; the controller then also tells which
+of its children it has still.
 
 A thread asks the reactor for each beat, so that one that computes or hangs stays silent, as does one that was stopped.
 """
@@ -16,7 +17,7 @@ PIPE = "WAMPAUTH_BEATS"  # the environment's variable that names the supervisor'
 INTERVAL = 1.0  # seconds
 AT_FIRST = 0.1  # seconds, until there is a reactor that turns
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
-ENDING = " (ends in order)"  # after the controller's name
+ENDING = " (ends in order)"  # after a name; after the controller's follow the process ids of its children
 CONTROLLER = "controller"  # its name; a worker has the one that its configuration gives
 
 
@@ -59,10 +60,15 @@ class _Beat:
 
     def _beat(self, reactor: Any) -> None:
         self._is_asked = False
-        if not self.is_turning and self._name == CONTROLLER:
-            reactor.addSystemEventTrigger("before", "shutdown", self._tell, CONTROLLER + ENDING)
+        if not self.is_turning:
+            reactor.addSystemEventTrigger("before", "shutdown", self._ends)
         self.is_turning = True
         self._tell(self._name)
+
+    def _ends(self) -> None:
+        from twisted.internet.process import reapProcessHandlers as children
+
+        self._tell(" ".join([self._name + ENDING, *map(str, children)]))
 
     def _tell(self, text: str) -> None:
         with suppress(OSError):  # the supervisor has ended, or can't follow
