@@ -52,6 +52,8 @@ class Checks:
 authenticator = Authenticator(Checks, prefix="com.example.")
 AuthenticatorSession = authenticator.component
 Sessions = authenticator.sessions
+create_ticket = authenticator.function("ticket")
+create_cryptosign = authenticator.function("cryptosign")
 create_scram = authenticator.function("scram")
 create_wampcra = authenticator.function("wampcra")
 """

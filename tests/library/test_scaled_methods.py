@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Bundle, Config, MakeBundle
+from conftest import CHOSEN, Bundle, Config, MakeBundle
 from nacl.signing import SigningKey
 from passwords import CHECKS, PASSWORD, SECRET, Scram, cra_proof, login_cra, login_scram
 from test_enrolment import cutting_line, device, shown, token_for
@@ -21,6 +21,7 @@ pytest_plugins = ["postgres", "store_fixtures"]
 SHOPS: list[Shop] = []
 AT_ONCE = 3  # failures that a pair may make at once, at each of the two authenticators
 ADDRESSES = itertools.count(1)
+FUNCTIONS = ("ticket", "cryptosign")
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +34,8 @@ def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
     tls = {"key": "certs/server.key", "certificate": "certs/server.pem", "ca_certificates": ["certs/devices.pem"]}
 
     def edit(config: Config) -> None:
+        components = [one for worker in config["workers"] for one in worker.get("components", ())]
+        extra = next(one["extra"] for one in components if one["classname"].endswith("AuthenticatorSession"))
         for worker in config["workers"]:
             if "pythonpath" in worker["options"]:
                 worker["options"]["pythonpath"].append(str(bundle.directory))
@@ -45,6 +48,7 @@ def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
             if worker["type"] == "proxy":
                 (web,) = worker["transports"]
                 ws = web["paths"]["ws"]
+                web["paths"]["ws-function"] = {**ws, "auth": {name: by_function(name, extra) for name in FUNCTIONS}}
                 by_tls = {"tls": {**ws["auth"]["ticket"], "authenticator": "com.example.authenticate.tls"}}
                 endpoint = {**web["endpoint"], "port": bundle.tls_port, "tls": tls}
                 worker["transports"].append({**web, "endpoint": endpoint, "paths": {"ws": {**ws, "auth": by_tls}}})
@@ -57,6 +61,10 @@ def scaled(make_bundle: MakeBundle) -> Iterator[Bundle]:
     SHOPS.append(shop)
     yield bundle
     node.stop()
+
+
+def by_function(name: str, config: Config) -> Config:
+    return {"type": "function", "create": f"ways.create_{name}", "config": config}
 
 
 def knock(scaled: Bundle, address: str = "") -> RawClient:
@@ -182,6 +190,18 @@ def test_a_device_enrols_and_stays(scaled: Bundle, tmp_path: Any) -> None:
         with pytest.raises(TimeoutError):
             client.receive(timeout=1.5)
     assert device(scaled.port, tmp_path, "stays", token).returncode == 1  # it is spent
+
+
+def test_functions_in_a_proxy_each_bring_the_settings(scaled: Bundle) -> None:
+    key = SigningKey.generate()
+    scaled.wampauth("add", "robot", "--realm", "devices", "--role", "device")
+    scaled.wampauth("key", "robot", pubkey(key))
+    url = f"{scaled.url}-function"
+    with RawClient(url) as client, RawClient(url) as robot:
+        assert client.login_ticket("client1", CHOSEN)[0] == WELCOME
+        assert robot.login_key(key)[0] == WELCOME
+        scaled.wampauth("revoke", "robot", "--yes")
+        assert robot.receive()[0::2] == [GOODBYE, "com.example.revoked"]
 
 
 def test_a_certificate_that_a_proxy_has_seen(scaled: Bundle) -> None:
