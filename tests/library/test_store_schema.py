@@ -235,6 +235,36 @@ def test_credentials_go_with_their_principal(old: str) -> None:
 # Who upgrades
 
 
+@only_sqlite
+def test_credentials_of_nobody_do_not_keep_a_store_from_being_upgraded(old: str) -> None:
+    """SQLite's own shell doesn't remove them with their principal."""
+    with closing(raw(old)) as store:
+        store.execute("DELETE FROM principal WHERE authid = 'bob'")
+    with closing(connect(old)) as upgraded:
+        assert upgraded.execute("SELECT id FROM credential ORDER BY id").fetchall() == [("c1",), ("c2",)]
+
+
+@only_sqlite
+@pytest.mark.parametrize(
+    "by_hand",
+    [
+        "UPDATE principal SET extra = 'none' WHERE authid = 'alice'",
+        "UPDATE principal SET revoked = 'yesterday' WHERE authid = 'alice'",
+        "UPDATE credential SET expires = 'soon' WHERE authid = 'alice'",
+        "UPDATE credential SET verifier = x'00ff' WHERE id = 'c1'",
+    ],
+)
+def test_what_was_written_by_hand_and_makes_no_sense_is_told_in_a_sentence(old: str, by_hand: str) -> None:
+    with closing(raw(old)) as store:
+        store.execute(by_hand)
+    said = []
+    for args in ["list", "--expiring", "30d"], ["list"], ["show", "alice"], ["export"]:
+        result = CliRunner().invoke(cli.main, ["--store", old, "--audit", f"{old}.audit", *args])
+        assert result.exception is None or isinstance(result.exception, SystemExit)
+        said.append(result.stderr)
+    assert "what is stored of 'alice' can't be read: extra must be JSON" in said[-1]
+
+
 def test_the_tool_upgrades_and_says_so(old: str) -> None:
     result = CliRunner().invoke(cli.main, ["--store", old, "list", "--json"])
     with closing(connect(old)) as store:

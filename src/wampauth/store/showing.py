@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Collection, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import Any
 
 from wampauth import names
-from wampauth.store.engine import Connection, sentences
+from wampauth.store.engine import Connection, StoreError, sentences
 from wampauth.store.moments import iso
 from wampauth.store.reading import ACTIVE, STATE
 
@@ -66,10 +66,10 @@ def principals(
     before = None if expiring is None else now(connection) + expiring
     with sentences(connection):
         for *row, ending in connection.execute(f"{query} ORDER BY p.authid", values):
-            if before is None:
-                yield _principal(tuple(row))
-            elif ending is not None and ending <= before:
-                yield {**_principal(tuple(row)), "expires": iso(ending)}
+            with _as_written(row[0]):
+                is_meant = before is None or (ending is not None and ending <= before)
+            if is_meant:
+                yield {**_principal(tuple(row)), **({} if before is None else {"expires": iso(ending)})}
 
 
 def show(connection: Connection, authid: str) -> Record:
@@ -116,8 +116,21 @@ def require(connection: Connection, authid: str) -> Record:
 def _principal(row: tuple[Any, ...]) -> Record:
     authid, realm, role, extra, revoked, most, credentials = row
     state = ACTIVE if revoked is None else "revoked"
-    record = {"authid": authid, "realm": realm, "role": role, "extra": json.loads(extra), "state": state}
-    return {**record, "revoked": iso(revoked), "max_sessions": most, "credentials": credentials}
+    with _as_written(authid):
+        record = {"authid": authid, "realm": realm, "role": role, "extra": json.loads(extra), "state": state}
+        return {**record, "revoked": iso(revoked), "max_sessions": most, "credentials": credentials}
+
+
+@contextmanager
+def _as_written(authid: str) -> Iterator[None]:
+    """Rows may have been written by hand."""
+    try:
+        yield
+    except (ValueError, TypeError, OverflowError):
+        raise StoreError(
+            f"what is stored of {authid!r} can't be read: extra must be JSON, a verifier text, and a time NULL or"
+            " seconds since 1970; mend these rows in the database"
+        ) from None
 
 
 def require_credential(connection: Connection, authid: str, named: str) -> Record:
@@ -136,7 +149,9 @@ def _credentials(connection: Connection, authid: str) -> list[Record]:
     columns = ("id", "kind", "verifier", "label", *TIMES, "overlap", "state")
     records = [dict(zip(columns, row, strict=True)) for row in connection.execute(CREDENTIALS, (authid,)).fetchall()]
     for record in records:
-        record.update({name: iso(record[name]) for name in TIMES})
+        with _as_written(authid):
+            record.update({name: iso(record[name]) for name in TIMES})
+            json.dumps(record)  # or it couldn't be told
         if record["overlap"] is None:  # only a token may have one
             del record["overlap"]
     return records

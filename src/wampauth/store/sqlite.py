@@ -14,6 +14,7 @@ from wampauth.store import reserve
 from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
 
 apilevel, threadsafety = "2.0", 1  # adbapi asks for these: this module is its DB-API driver
+ORPHANS = "DELETE FROM credential WHERE NOT EXISTS (SELECT 1 FROM principal AS p WHERE p.authid = credential.authid)"
 SETTLING = 200  # milliseconds to wait for readers until the log can be emptied
 ADVICE = {
     sqlite3.SQLITE_NOTADB: "this file is not a principals database; it was left as it is",
@@ -75,6 +76,8 @@ class Connection(sqlite3.Connection):
         self.execute(f"PRAGMA busy_timeout = {int(UPGRADING * 1000)}")
         try:
             self.execute("BEGIN IMMEDIATE")
+            if self.has_tables():  # SQLite's own shell leaves them behind, and they count for nobody
+                self.execute(ORPHANS)
             yield
             if self.execute("PRAGMA foreign_key_check").fetchall():
                 raise sqlite3.IntegrityError("credentials without a principal would be left")
