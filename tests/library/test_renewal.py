@@ -7,21 +7,28 @@ old one goes on; in the hardened node, and at a proxy worker of the scaled one.
 import shutil
 import ssl
 import time
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 from conftest import Bundle, MakeBundle
+from crossbar.common.twisted import endpoint
+from OpenSSL import SSL
 from test_hardened import PORTER, add_porter, at, login_bound
 from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
+from twisted.logger import Logger
 
 from wampauth import figures, served
 from wampauth.probe.turns import trust
 from wampauth.testing.wamp import SUBSCRIBE, SUBSCRIBED, WELCOME, RawClient
-from wampauth.worker.renewal import EVERY, Renewing
+from wampauth.worker.renewal import EVERY, Renewing, renew_certificates
 
 PATIENCE = 20.0  # seconds
+MOST = 65_536  # bytes of a handshake
+as_the_router_makes_it = endpoint._create_tls_server_context
 
 
 class Files:
@@ -32,10 +39,10 @@ class Files:
         self.certificate, self.key = folder / "server.pem", folder / "server.key"
         self.authority = trustme.CA()
 
-    def issue(self) -> None:
+    def issue(self, ends: datetime | None = None) -> None:
         """New ones, of a new authority."""
         self.authority = trustme.CA()
-        issued = self.authority.issue_cert("localhost")
+        issued = self.authority.issue_cert("localhost", not_after=ends)
         self.put(self.certificate, issued.cert_chain_pems[0].bytes())
         self.put(self.key, issued.private_key_pem.bytes())
 
@@ -98,6 +105,76 @@ def test_half_of_a_renewal_is_not_shown(files: Files) -> None:
     files.put(files.key, new)
     now.moment += EVERY
     assert renewing.getContext() is not first
+
+
+def test_what_could_not_be_read_is_taken_when_it_can(files: Files) -> None:
+    """Tools write files for themselves, and give them away afterwards: by that alone their content doesn't change."""
+    now, is_ours = Now(), [True]
+
+    def options() -> CertificateOptions:
+        if not is_ours[-1]:
+            raise PermissionError
+        return files.options()
+
+    renewing = Renewing(options, [files.certificate, files.key], now)
+    first = renewing.getContext()
+    files.issue()
+    is_ours.append(False)
+    now.moment += EVERY
+    assert renewing.getContext() is first
+    is_ours.append(True)
+    files.key.chmod(0o640)
+    now.moment += EVERY
+    assert renewing.getContext() is not first
+
+
+def test_one_that_has_run_out_is_not_taken(files: Files) -> None:
+    now = Now()
+    renewing = Renewing(files.options, [files.certificate, files.key], now)
+    first = renewing.getContext()
+    files.issue(datetime.now(UTC) - timedelta(days=1))
+    now.moment += EVERY
+    assert renewing.getContext() is first
+    files.issue()
+    now.moment += EVERY
+    assert renewing.getContext() is not first
+
+
+@pytest.mark.parametrize("where", ["certificate", "chain_certificates"])
+def test_the_whole_chain_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    """As authorities hand it out, in one file: a client knows none of those in between."""
+    root = trustme.CA()
+    issued = root.create_child_ca().create_child_ca().issue_cert("localhost")
+    own, *between = [pem.bytes() for pem in issued.cert_chain_pems]
+    (tmp_path / "server.key").write_bytes(issued.private_key_pem.bytes())
+    config: dict[str, Any] = {"key": "server.key", "certificate": "server.pem"}
+    if where == "certificate":
+        own = b"".join([own, *between])
+    else:
+        config[where] = ["between.pem"]
+        (tmp_path / "between.pem").write_bytes(b"".join(between))
+    (tmp_path / "server.pem").write_bytes(own)
+    monkeypatch.setattr(endpoint, "_create_tls_server_context", as_the_router_makes_it)
+    renew_certificates()
+    context = endpoint._create_tls_server_context(config, str(tmp_path), Logger())
+    root.cert_pem.write_to_path(str(tmp_path / "root.pem"))
+    assert len(between) == 2
+    shake_hands(context.getContext(), trust(tmp_path / "root.pem"))
+
+
+def shake_hands(server: SSL.Context, client: ssl.SSLContext) -> None:
+    """In memory; raises what the client does."""
+    there, here = SSL.Connection(server), (ssl.MemoryBIO(), ssl.MemoryBIO())
+    there.set_accept_state()
+    speaking = client.wrap_bio(*here, server_hostname="localhost")
+    for shake in (speaking.do_handshake, there.do_handshake) * 3:
+        with suppress(ssl.SSLWantReadError, SSL.WantReadError):
+            shake()
+        with suppress(SSL.WantReadError):
+            here[0].write(there.bio_read(MOST))
+        if here[1].pending:
+            there.bio_write(here[1].read())
+    assert speaking.version() == "TLSv1.3"
 
 
 def test_the_end_of_what_is_shown_is_a_figure(files: Files) -> None:

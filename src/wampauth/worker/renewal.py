@@ -2,6 +2,8 @@
 
 By itself the router reads key and certificate when it starts. Here it looks at the files again when somebody connects,
 and who connects from then on gets the new ones. Connections that there are keep theirs.
+
+By itself it also shows only the first certificate of each file. Here it shows the whole chain that is in it.
 """
 
 import os
@@ -11,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from crossbar.common.twisted import endpoint
+from OpenSSL import crypto
 from twisted.internet.interfaces import IOpenSSLContextFactory
 from twisted.logger import Logger
 from zope.interface import implementer  # type: ignore[import-untyped]
@@ -18,9 +21,12 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 from wampauth import figures, served
 
 EVERY = 1.0  # seconds between two looks at the files
-LISTED = ("chain_certificates", "ca_certificates")  # more files in the endpoint's configuration
 
 Fingerprint = tuple[tuple[int, int, int] | None, ...]
+
+
+class RunOut(ValueError):
+    """The new certificate is of no use any more."""
 
 
 @implementer(IOpenSSLContextFactory)
@@ -55,6 +61,8 @@ class Renewing:
         try:
             renewed = self._make()
             renewed.getContext()  # looks whether the key fits
+            if (ends := self._end()) <= time.time() < self.ends:
+                raise RunOut
         except Exception as error:
             self.log.error(
                 "{file} and its key can't be taken ({error}): the old ones are shown until they change again",
@@ -62,9 +70,8 @@ class Renewing:
                 error=type(error).__name__,
             )
             return
-        self._options, self.ends = renewed, self._end()
-        day = served.day(self.ends)
-        self.log.warn("{file} is shown from now on; it runs out on {day}", file=self._files[0], day=day)
+        self._options, self.ends = renewed, ends
+        self.log.warn("{file} is shown from now on; it runs out on {day}", file=self._files[0], day=served.day(ends))
 
     def _end(self) -> float:
         return served.ends(served.load(self._files[0]))
@@ -78,7 +85,7 @@ def _state(file: Path) -> tuple[int, int, int] | None:
         found = os.stat(file)  # noqa: PTH116 - at each connection
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return found.st_ino, found.st_size, found.st_ctime_ns  # which tells also of `chmod` and `chown`
 
 
 def renew_certificates() -> None:
@@ -88,9 +95,16 @@ def renew_certificates() -> None:
         return
 
     def renewing(config: Mapping[str, Any], directory: str, log: Any) -> Renewing:
-        others = [name for several in LISTED for name in config.get(several, ())]
-        names = config["certificate"], config["key"], *others
-        return Renewing(lambda: make(config, directory, log), [Path(directory, name) for name in names])
+        shown = [Path(directory, name) for name in (config["certificate"], *config.get("chain_certificates", ()))]
+        others = [Path(directory, name) for name in (config["key"], *config.get("ca_certificates", ()))]
+
+        def whole() -> Any:
+            options = make(config, directory, log)
+            behind = [one for file in shown for one in served.chain(file)]
+            options.extraCertChain = [*options.extraCertChain, *map(crypto.X509.from_cryptography, behind)]
+            return options
+
+        return Renewing(whole, shown + others)
 
     renewing.renews = True  # type: ignore[attr-defined]
     endpoint._create_tls_server_context = renewing
