@@ -257,6 +257,32 @@ CONFIGURED: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
         lambda c: ws(c)["auth"].update(ticket={"type": "static", "principals": {}}),
         ("warning", f"{WS}.auth.ticket", "who is written down here can't be revoked without a restart"),
     ),
+    "what README says, written down": (
+        lambda c: ws(c)["auth"].update(
+            ticket={"type": "static", "principals": {"joe": {"ticket": CHOSEN, "role": "frontend"}}}
+        ),
+        (
+            "error",
+            f"{WS}.auth.ticket.principals.joe",
+            f"'{CHOSEN}' is what it takes to log in here, which everybody can read",
+        ),
+    ),
+    "somebody whom no rule holds, written down": (
+        lambda c: ws(c)["auth"].update(ticket={"type": "static", "principals": {"joe": {"role": "trusted"}}}),
+        (
+            "error",
+            f"{WS}.auth.ticket.principals.joe",
+            "its role is trusted: who logs in here may do everything, without any rule",
+        ),
+    ),
+    "all interfaces without TLS": (
+        lambda c: (web(c)["endpoint"].pop("tls"), web(c)["endpoint"].update(interface="")),
+        (
+            "error",
+            f"{TRANSPORT}.endpoint",
+            "it listens on all interfaces, since none is named without TLS: tickets can be read on the way",
+        ),
+    ),
     "tickets without TLS": (
         lambda c: guard(c).pop("require_tls"),
         ("error", GUARD, "require_tls isn't true: tickets are taken without TLS, too"),

@@ -12,6 +12,7 @@ from typing import Any
 from wampauth.check import machine
 from wampauth.check.finding import Finding
 from wampauth.check.layout import sections
+from wampauth.check.people import PUBLISHED
 from wampauth.nodeconfig import Section, walk
 
 ANYBODY = {  # ways in that ask no authenticator
@@ -54,7 +55,7 @@ def _of_transport(directory: Path, place: str, transport: Section) -> Iterator[F
     if isinstance(tls, Section):
         yield from machine.certificate(directory, f"{place}.endpoint.tls", tls)
     elif not is_loopback(endpoint.get("interface")):
-        where = endpoint.get("interface", "all interfaces, since none is named")
+        where = endpoint.get("interface") or "all interfaces, since none is named"
         yield Finding(f"{place}.endpoint", f"it listens on {where} without TLS: tickets can be read on the way")
     else:
         text = "it takes clients without TLS: leave it out, unless a front on this machine is before it"
@@ -112,6 +113,16 @@ def _of_ways(place: str, auth: Any) -> Iterator[Finding]:
         elif isinstance(method, Section) and method.get("type") == "static":
             text = "who is written down here can't be revoked without a restart"
             yield Finding(f"{place}.auth.{name}", text, "warning")
+            yield from _of_listed(f"{place}.auth.{name}", method)
+
+
+def _of_listed(place: str, method: Section) -> Iterator[Finding]:
+    """Those who are written down in a way to log in."""
+    for inner, listed in walk(method, place):
+        if PUBLISHED in listed.values():
+            yield Finding(inner, f"{PUBLISHED!r} is what it takes to log in here, which everybody can read")
+        if listed.get("role") == "trusted":
+            yield Finding(inner, "its role is trusted: who logs in here may do everything, without any rule")
 
 
 def _of_reach(workers: list[Section]) -> Iterator[Finding]:
