@@ -29,7 +29,8 @@ PATIENCE = 2.0  # seconds that a client may take to sign a challenge; after that
 PASSWORD_PATIENCE = 10.0  # where it has to compute Argon2id of a password for that
 MOST = 10_000  # challenges to remember
 MARKS = 1_000  # marks to remember from the answer to the session
-MARK = "wampauth"  # the field of authextra that holds the HMAC
+MARK = "wampauth"  # the field of authextra that holds the HMAC, and what else it alone vouches for
+AT = "@"  # between these two
 
 
 class Admissions:
@@ -45,15 +46,19 @@ class Admissions:
         self.challenged = Challenged(prefix)
         self.counts: dict[str, Callable[[str], int]] = {}  # by realm: how many sessions an authid has there
 
-    def fields(self, principal: Principal) -> dict[str, Any]:
-        """What goes into the authextra of a session that is admitted as `principal`, beside its ``extra``."""
+    def fields(self, principal: Principal, latest: float | None = None) -> dict[str, Any]:
+        """What goes into the authextra of a session that is admitted as `principal`, beside its ``extra``.
+
+        :param latest: seconds since 1970, at which it ends though its credential may count for longer; None: never.
+        """
         fields: dict[str, Any] = {}
         if principal.credential is not None:
             fields["credential"] = principal.credential
         if principal.expires is not None:
             fields["expires"] = float(principal.expires)
         stands_on = (principal.realm, principal.authid, principal.role, principal.credential, principal.expires)
-        return {**fields, MARK: self._mark(*stands_on)}
+        mark = self._mark(*stands_on, latest)
+        return {**fields, MARK: mark if latest is None else f"{mark}{AT}{latest}"}
 
     def present(self, principal: Principal) -> int:
         """How many sessions the authid has, as far as this process watches its realm."""
@@ -72,19 +77,37 @@ class Admissions:
         if isinstance(expires, bool) or not isinstance(expires, float | int | None) or abs(expires or 0) > LATEST:
             return None
         authid, role = str(details.get("authid")), str(details.get("authrole"))
-        if not hmac.compare_digest(self._mark(realm, authid, role, credential, expires), mark):
+        try:
+            made, latest = _parted(mark)
+        except ValueError:
+            return None
+        if not hmac.compare_digest(self._mark(realm, authid, role, credential, expires, latest), made):
             return None
         extra = {name: value for name, value in given.items() if not names.RESERVED_EXTRA.fullmatch(name)}
         return Principal(authid, realm, role, extra, credential=credential, expires=expires)
+
+    @staticmethod
+    def latest(details: Mapping[str, Any]) -> float | None:
+        """When a session that could be read ends, though its credential may count for longer; None: never."""
+        return _parted(details["authextra"][MARK])[1]
 
     def digest(self, text: str) -> bytes:
         """Of `text`, 32 bytes that nobody else can tell, and that are the same wherever the key is."""
         return hmac.digest(self._key, text.encode(), "sha256")
 
-    def _made_mark(self, realm: str, authid: str, role: str, credential: str | None, expires: float | None) -> str:
+    def _made_mark(
+        self,
+        realm: str,
+        authid: str,
+        role: str,
+        credential: str | None,
+        expires: float | None,
+        latest: float | None,
+    ) -> str:
         """The HMAC. A serializer may make 5 of 5.0, so that a number is always written as a float."""
         moment = None if expires is None else float(expires)
-        text = json.dumps([self._prefix, realm, authid, role, credential, moment])
+        more = [] if latest is None else [float(latest)]
+        text = json.dumps([self._prefix, realm, authid, role, credential, moment, *more])
         return hmac.digest(self._key, text.encode(), "sha256")[:LENGTH].hex()
 
 
@@ -146,6 +169,15 @@ class Challenged:
         if waiting.timer.active():
             waiting.timer.cancel()
         waiting.settle(is_proven)
+
+
+def _parted(mark: str) -> tuple[str, float | None]:
+    """The HMAC, and when the session ends in any case.
+
+    :raises ValueError: for what we don't write.
+    """
+    made, _, latest = mark.partition(AT)
+    return made, float(latest) if latest else None
 
 
 def is_marked(details: Mapping[str, Any]) -> bool:

@@ -33,7 +33,7 @@ from wampauth.checks import (
     keep_within,
     without_secret,
 )
-from wampauth.claims import Claim, Principal, Refused
+from wampauth.claims import Claim, Principal, Refused, TlsClaim
 from wampauth.decoys import Decoys
 from wampauth.gathering import Item
 from wampauth.methods import METHODS
@@ -211,7 +211,8 @@ class Guard:
     def _told(self, attempt: Attempt, principal: Principal) -> Admitted:
         """What the router is told: a copy, since the router changes what it gets."""
         told: Admitted = {"realm": principal.realm, "authid": principal.authid, "role": principal.role}
-        told["extra"] = {**principal.extra, **self._admissions.fields(principal)}
+        latest = attempt.claim.not_after if isinstance(attempt.claim, TlsClaim) else None
+        told["extra"] = {**principal.extra, **self._admissions.fields(principal, latest)}
         return {**told, **METHODS[attempt.method].told(principal), **self._proofs.told(attempt)}
 
     def _in_time(self, check: AnyCheck, claim: Claim) -> "Deferred[Any]":

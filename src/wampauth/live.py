@@ -21,6 +21,7 @@ class Live:
     :ivar expires: until when, as known now: seconds since 1970; None: without an end.
     :ivar method: by which it was let in; None if the router doesn't say so here.
     :ivar since: seconds since 1970; None: it was there before us.
+    :ivar latest: when it ends though its credential may count for longer: its certificate has run out then.
     """
 
     session: int
@@ -31,6 +32,11 @@ class Live:
     is_secure: bool = False
     since: float | None = None
     ended: bool = False
+    latest: float | None = None
+
+    def until(self, expires: float | None) -> float | None:
+        """When it ends, if its credential counts until `expires`."""
+        return min((moment for moment in (expires, self.latest) if moment is not None), default=None)
 
     @property
     def order(self) -> tuple[float, int]:

@@ -52,7 +52,10 @@ class Recognition:
         """The session of `principal`, with what the router knows of its client; through a proxy, all but the method."""
         method = None if is_proxied(details) else details.get("authmethod")
         origin = claims.origin(details, self._guard.trusted_proxies)
-        return Live(details["session"], principal, origin.address, principal.expires, method, origin.is_secure)
+        latest = self._admissions.latest(details)
+        return Live(
+            details["session"], principal, origin.address, principal.expires, method, origin.is_secure, latest=latest
+        )
 
     def _tell_of_credentials(self, principal: Principal) -> None:
         if principal.credential is not None and not self._has_store and not self._told_of_credentials:

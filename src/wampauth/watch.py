@@ -191,15 +191,15 @@ class Watch:
         """Confirm a session, or end it: by the principal of its credential, which is given back if it may stay."""
         if live.ended or self.live.get(live.session) is not live:
             return None  # gone, while the store was looking
-        now = time.time()
+        now, expires = time.time(), live.until(principal.expires if principal else None)
         if principal is None:
             self.end(live, "expired" if _is_up(live.expires, now + SKEW) else "revoked")
         elif not is_still(live.principal, principal):
             self.end(live, "revoked")
-        elif _is_up(principal.expires, now):
+        elif _is_up(expires, now):
             self.end(live, "expired")
         else:
-            self.live.confirm(live, principal.expires)
+            self.live.confirm(live, expires)
             return principal
         return None
 

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from wampauth import Authenticator, Principal, SettingsError, TlsClaim, certific
 from wampauth.check import check
 from wampauth.names import Malformed
 from wampauth.probe.turns import TurnTaking
+from wampauth.store import connect, writing
 from wampauth.testing import ABORT, GOODBYE, WELCOME, RawClient, login, pubkey
 
 EXAMPLE = HERE / "examples" / "certificates"
@@ -187,10 +188,13 @@ def test_the_example_client(node: Node, pump: Path) -> None:
 
 
 def test_its_session_ends_with_the_certificate(node: Node) -> None:
+    """Also when the store lets its credential count for longer."""
     brief = node.shop.issue("brief", not_after=datetime.now(UTC) + timedelta(seconds=4))
     node.pin("brief", brief)
-    with node.client(brief) as client:
+    with node.client(brief) as client, closing(connect(str(node.made.directory / "principals.db"))) as store:
         assert client.hello(None, "tls")[0] == WELCOME
+        store.execute("UPDATE credential SET expires = NULL WHERE authid = 'brief'")
+        writing.note(store, "brief", None)
         assert client.receive()[::2] == [GOODBYE, "com.example.expired"]
 
 

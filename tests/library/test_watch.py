@@ -357,6 +357,42 @@ def test_a_store_whose_clock_is_ahead_of_ours(watched: Watched) -> None:
     assert sorted(watched.killed) == [(1, EXPIRED), (2, REVOKED)]
 
 
+def with_certificate(number: int, ends: float, mark: str = "") -> tuple[dict[str, Any], Principal]:
+    """A session that was let in on a certificate."""
+    details, principal = admitted(number, expires=ends)
+    details["authextra"] = ADMISSIONS.fields(principal, ends)
+    if mark:
+        details["authextra"]["wampauth"] = details["authextra"]["wampauth"].partition("@")[0] + mark
+    return details, principal
+
+
+@pytest.mark.parametrize("expires", [None, 9999.0])
+def test_a_session_ends_with_its_certificate_though_its_credential_counts_for_longer(
+    watched: Watched, expires: float | None
+) -> None:
+    details, principal = with_certificate(1, 1002.0)
+    watched.register.people["c1"] = replace(principal, expires=expires)
+    watched.component._joined(details)
+    watched.tick(1.5)
+    assert watched.may(details)
+    watched.tick()
+    assert watched.killed == [(1, EXPIRED)]
+
+
+@pytest.mark.parametrize("mark", ["@", "@1003.0", "@nan", "@never", "@1002.0@1002.0"])
+def test_a_certificates_end_cannot_be_put_off(watched: Watched, mark: str) -> None:
+    details, principal = with_certificate(1, 1002.0, mark)
+    watched.register.people["c1"] = principal
+    watched.component._joined(details)
+    watched.tick()
+    assert not watched.may(details)
+    right, _ = with_certificate(2, 1002.0)
+    watched.register.people["c2"] = replace(principal, authid="person-2", credential="c2")
+    watched.component._joined(right)
+    watched.tick()
+    assert watched.may(right)
+
+
 def test_who_has_left_or_was_ended_is_not_ended_when_its_time_is_up(no_store: Watched) -> None:
     for number in 1, 2:
         no_store.join(number, credential=None, expires=1001.0)
