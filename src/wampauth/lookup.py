@@ -60,7 +60,11 @@ class Lookup:
 
         :raises StoreAway: if it doesn't say so, or says so of something that is no complete principal.
         """
-        found = await self._ask(self._store.by_ids(credentials), DEADLINE + len(credentials) / LOOKED_UP)
+        seconds = DEADLINE + len(credentials) / LOOKED_UP
+        return await self._ask(self._by_ids(credentials), seconds)  # type: ignore[no-any-return]
+
+    async def _by_ids(self, credentials: Collection[str]) -> dict[str, Principal]:
+        found = await self._store.by_ids(credentials)
         try:
             return {credential: checked(found[credential]) for credential in credentials if credential in found}
         except Exception as error:  # a mapping of an author's may raise whatever its look-up does

@@ -144,6 +144,8 @@ def test_a_backup_of_an_older_store_is_as_old(store_url: str, file: Path) -> Non
     before = everything(store_url)
     backup.keep(store_url, file)
     assert everything(str(file)) == everything(store_url) == before
+    with closing(connect(str(file), upgrading=False)) as store:
+        assert engine.version(store) == 1  # so that the first release can be gone back to
     with closing(connect(store_url)) as store:
         writing.remove(store, "alice")
     kept = file.read_bytes()
