@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from test_guard import DEADLINE, DELAY, Guarded, answer, told
-from test_store_open import Shutdown, Started, deferred, plain, slow_coroutine
+from test_store_open import Given, Shutdown, Started, deferred, plain, slow_coroutine
 from test_store_open import coroutine as at_once
 from test_store_open import told as asked
 from twisted.internet.defer import Deferred, succeed
@@ -18,6 +18,7 @@ from twisted.python.failure import Failure
 from wampauth.admission import Admissions
 from wampauth.calling import called
 from wampauth.claims import Claim
+from wampauth.lookup import Lookup, StoreAway
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
 from wampauth.store import OpenStore, opened
@@ -187,6 +188,29 @@ def test_nor_are_a_stores(stubborn: Callable[[], Any]) -> None:
     stopping = outcome(stop())
     reactor.advance(opened.LONGEST_STOP)
     assert stopping == [None]
+
+
+class Fails(dict[str, Any]):
+    """What a store has found, and reads when it is asked for."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(c1=None)
+        self.error = error
+
+    def __contains__(self, name: object) -> bool:
+        raise self.error
+
+    def values(self) -> Any:
+        return []
+
+
+@pytest.mark.parametrize("error", [KeyError(SECRET), OSError(SECRET), SystemExit(SECRET), Panic(SECRET)], ids=repr)
+def test_what_a_store_has_found_may_fail_later(error: BaseException) -> None:
+    """It is away then; else nobody would be looked at any more."""
+    lookup = Lookup(OpenStore(Given(plain, by_ids=Fails(error))), Clock())
+    (away,) = outcome(Deferred.fromCoroutine(lookup.by_ids(["c1"])))
+    assert away.type is StoreAway
+    assert SECRET not in str(away.value)
 
 
 def test_a_function_answers_at_once() -> None:
