@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 from conftest import MakeBundle
+from nacl.signing import SigningKey
 from stores import Loop, by_ticket, only_postgresql, only_sqlite
 from test_store_schema import FIRST_RELEASE, everything, make
 from websockets.exceptions import ConnectionClosed
 
 from wampauth import cli
-from wampauth.store import Connection, backup, connect, engine, showing, ticket_digest, writing
+from wampauth.store import Connection, backup, connect, engine, enrolling, showing, ticket_digest, writing
 from wampauth.store.engine import transaction
 from wampauth.store.principals import Principals
 from wampauth.store.schema import VERSION
@@ -186,6 +187,16 @@ def test_the_store_becomes_what_it_was(path: str, file: Path) -> None:
         "Credentials that count again and didn't a moment ago (1):",
         f"  wampauth revoke alice --credential {key}",
     ]
+
+
+def test_a_token_that_was_spent_since_then_counts_again_and_is_told(path: str, file: Path) -> None:
+    """The key that it became is gone, whose id it had."""
+    pubkey = SigningKey.generate().verify_key.encode().hex()
+    with closing(connect(path)) as store:
+        (token,) = enrolling.invite(store, [{"authid": "alice"}], ["once"], {})
+        backup.keep(path, file)
+        assert enrolling.enrol(store, "alice", "realm1", "once", pubkey)[1] == ""
+    assert backup.bring_back(path, file) == [("alice", token)]
 
 
 def test_it_asks_before(path: str, file: Path) -> None:

@@ -16,7 +16,7 @@ from wampauth.store.reading import ACTIVE, STATE
 from wampauth.store.requests import PASSING
 from wampauth.store.showing import Refused
 
-COUNTING = f"""SELECT p.authid, c.id FROM credential c JOIN principal p ON p.authid = c.authid
+COUNTING = f"""SELECT p.authid, c.id, c.kind, c.verifier FROM credential c JOIN principal p ON p.authid = c.authid
                WHERE {STATE} = '{ACTIVE}' ORDER BY p.authid, c.id"""
 
 
@@ -64,7 +64,8 @@ def _replace(store: Connection, kept: Connection) -> list[tuple[str, str]]:
         before = set(store.execute(COUNTING).fetchall())
         copy_rows(store, kept, _tables(kept))
         store.execute("UPDATE identity SET id = ?", (token_hex(16),))
-        return [one for one in store.execute(COUNTING).fetchall() if one not in before and not was_empty]
+        found = [one for one in store.execute(COUNTING).fetchall() if one not in before and not was_empty]
+    return [(authid, credential) for authid, credential, *_ in found]  # also a token: the key it became had its id
 
 
 def _tables(kept: Connection) -> list[str]:
