@@ -92,6 +92,8 @@ class Registering(ApplicationSession):
         try:
             await self.register(challenged.proven, challenged.procedure, options=options)
         except ApplicationError as error:
+            if starting.is_loss(error):
+                raise
             if ROUTER_WORKER not in sys.argv:
                 self.log.error(NOT_HEARD, error=error.error, prefix=f"{self._authenticator.prefix}authenticate.")
 

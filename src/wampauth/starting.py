@@ -20,7 +20,7 @@ async def begin(session: Any, beginning: Awaitable[None], fault: str) -> None:
     try:
         await beginning
     except Exception as error:
-        if not session.is_attached() and _is_loss(error):
+        if not session.is_attached() and is_loss(error):
             return  # the node stops, or Crossbar.io makes a new component: it tells of that itself
         session.log.error("{fault}: {error}", fault=fault, error=sentence(error))
         if session.is_attached():  # else nobody would hear it
@@ -28,6 +28,6 @@ async def begin(session: Any, beginning: Awaitable[None], fault: str) -> None:
         raise stopped(error) from None
 
 
-def _is_loss(error: Exception) -> bool:
+def is_loss(error: Exception) -> bool:
     """Whether something was asked over a connection that is lost, or was lost before the answer."""
     return isinstance(error, TransportLost) or getattr(error, "error", None) == CloseDetails.REASON_TRANSPORT_LOST

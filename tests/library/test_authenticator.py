@@ -667,6 +667,25 @@ def test_a_connection_that_is_lost_at_the_start_is_no_fault(
     assert asked and logged == []
 
 
+def test_a_connection_that_is_lost_last_is_no_fault(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str]
+) -> None:
+    """When the checks are registered already: nobody is told of rights that aren't missing."""
+    made = Authenticator(Keys, prefix="org.acme.")
+    made.configure({})
+    session = made.component(ComponentConfig("realm1", {}))
+    asked: list[str] = []
+
+    async def register(_: Any, procedure: str, options: Any) -> None:
+        asked.append(procedure)
+        if ".proven." in procedure:
+            raise ApplicationError("wamp.close.transport_lost")
+
+    monkeypatch.setattr(session, "register", register)
+    result(Deferred.fromCoroutine(session.onJoin(None)))
+    assert len(asked) == 3 and logged == []
+
+
 @pytest.mark.parametrize("lost", [TransportLost(), ApplicationError("wamp.close.transport_lost")])
 def test_a_connection_of_the_authors_that_is_lost_is_a_fault(
     in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], lost: Exception

@@ -135,7 +135,8 @@ def test_a_node_for_as_long_as_a_command_takes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> None:
-    """By a signal to the start command alone, as service managers and ``timeout`` send it."""
+    """SIGTERM goes to all processes at once, as ``timeout`` and systemd send it by themselves; the others only to the
+    start command. (Ctrl-C and a terminal that is closed: below.)"""
     bundle = empty_bundle(tmp_path)
     process = start_node(bundle)
     try:
@@ -149,7 +150,7 @@ def test_a_node_until_it_is_stopped(tmp_path: Path, ending: signal.Signals) -> N
             output,
             re.M,
         )
-        process.send_signal(ending)
+        os.kill(-process.pid if ending == signal.SIGTERM else process.pid, ending)
         output, _ = process.communicate(timeout=BOOT)
         assert not listens(bundle.port)
         assert nothing_unexpected(lines + output.splitlines())

@@ -43,6 +43,20 @@ def _run(path: str, name: str) -> None:
             time.sleep(INTERVAL if beat.is_turning else AT_FIRST)
 
 
+def let_stop_again(reactor: Any) -> None:
+    """Whoever tells all processes of a node to end, as systemd does by itself, tells each twice, since each tells those
+    that it has started. By itself the reactor writes a traceback then."""
+    from twisted.internet.error import ReactorNotRunning
+
+    stop = reactor.stop
+
+    def stopping() -> None:
+        with suppress(ReactorNotRunning):
+            stop()
+
+    reactor.stop = stopping
+
+
 class _Beat:
     """One question at a time, so that a reactor that hangs finds one when it goes on."""
 
@@ -61,6 +75,7 @@ class _Beat:
     def _beat(self, reactor: Any) -> None:
         self._is_asked = False
         if not self.is_turning:
+            let_stop_again(reactor)
             reactor.addSystemEventTrigger("before", "shutdown", self._ends)
         self.is_turning = True
         self._tell(self._name)
