@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_check_production import CONFIG, directory, found, look, model, ready, spoil
+from test_check_production import CONFIG, Spoil, directory, found, look, model, ready, spoil
 
 from wampauth import nodeconfig
 from wampauth.check import Finding, check, trial
@@ -63,6 +63,29 @@ def test_what_must_be_a_list_is_told_to_be_none(directory: Path) -> None:
         ("error", "workers[0].options.pythonpath", "it must be a list"),
         ("error", "workers[0].options.env", "it must be an object"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("change", "place", "text"),
+    [
+        (
+            lambda w: w["components"][0]["extra"].update(store="a\0b"),
+            "workers[0].components[0].extra",
+            "'a\\x00b' can't be the name of a file",
+        ),
+        (
+            lambda w: w["options"].update(env={"vars": {"A=B": "c"}}),
+            "workers[0].options.env.vars",
+            "no environment can hold these variables",
+        ),
+        (lambda w: w["components"][0].pop("classname"), "workers[0].components[0]", "classname is missing"),
+    ],
+)
+def test_what_no_worker_could_be_tried_with(directory: Path, change: Spoil, place: str, text: str) -> None:
+    spoil(directory, lambda c: change(c["workers"][0]))
+    told = found(directory)
+    assert ("error", place, text) in told
+    assert [said for _, _, said in told].count(text) == 1
 
 
 def test_a_configuration_that_nobody_could_walk_through(directory: Path) -> None:

@@ -31,7 +31,8 @@ def findings(directory: Path, workers: list[Section], told: list[str]) -> Iterat
             if isinstance(where, str) and where not in seen:
                 seen.add(where)
                 is_known = any(where in text for text in told)
-                yield from () if is_known else _of_store(f"{place}.store", directory, where)
+                found = () if is_known else _of_store(f"{place}.store", directory, where)
+                yield from (one for one in found if one.text not in told)
 
 
 def _of_store(place: str, directory: Path, where: str) -> Iterator[Finding]:

@@ -59,6 +59,8 @@ def report(directory: Path, worker: Section) -> Report:
         return Report([Finding("", f"its modules weren't loaded after {PATIENCE:g} seconds", "warning")])
     except OSError as error:
         return Report([Finding("options.python", f"this can't be run: {error.strerror}")])
+    except ValueError:  # a null byte, or a name with a "="
+        return Report([Finding("options.env.vars", "no environment can hold these variables")])
     try:
         told = json.loads(done.stdout)
     except ValueError:

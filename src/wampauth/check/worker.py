@@ -76,6 +76,8 @@ class Trial:
             self._find(told(failure.value) if failure else formatEvent(event), "warning")
 
     def _component(self, number: int, component: dict[str, Any]) -> None:
+        if "classname" not in component:
+            raise SettingsError("classname is missing")
         kind = _load(component["classname"])
         authenticator = getattr(kind, "_authenticator", None)
         if not isinstance(authenticator, Authenticator):

@@ -123,6 +123,8 @@ def connect(path: str, busy: float = BUSY, longest: float | None = None, upgradi
         raise StoreError(f"there is no store at {path}: `wampauth add` makes one") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
+    except ValueError:
+        raise StoreError(f"{path!r} can't be the name of a file") from None
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {Connection.explain(error)}") from None
     store.fingerprint = fingerprint
