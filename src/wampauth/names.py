@@ -237,7 +237,7 @@ def credential(value: Any) -> str:
 
 
 def plain(value: str) -> str:
-    """The bare text. A member of an ``Enum`` that is text, too, has another hash: no table would find it."""
+    """The bare text: of a member of an ``Enum`` that is text, too, ``str()`` may make ``Role.ADMIN``."""
     return str.__str__(value)
 
 

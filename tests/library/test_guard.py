@@ -517,7 +517,7 @@ def test_a_guess_that_is_a_word_of_a_reason_is_not_told_by_it(guarded: MakeGuard
 
 
 class Text(str, enum.Enum):  # noqa: UP042 - whose str() isn't its text
-    """Names as a careful author keeps them. Their hashes and their ``str()`` are others."""
+    """Names as a careful author keeps them."""
 
     ALICE, REALM, ROLE, CREDENTIAL = "alice", "realm1", "frontend", FOUND["credential"]
 
@@ -530,7 +530,7 @@ class Number(enum.IntEnum):
 
 @METHODS
 def test_names_that_an_author_keeps_in_an_enum_are_plain_text(guarded: MakeGuarded, method: str) -> None:
-    """The router wouldn't find such a role, nor ``Sessions`` know such a session again."""
+    """``Sessions`` wouldn't know such a session again, and an authid would seem to be another than is claimed."""
     known = {"authid": Text.ALICE, "realm": Text.REALM, "role": Text.ROLE, "credential": Text.CREDENTIAL}
     given = guarded().attempt(Check(answer(**known, extra={Text.ROLE: Text.ROLE, "n": [Number.ONE]})), method)
     assert given.answer is not None
