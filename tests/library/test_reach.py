@@ -13,6 +13,7 @@ from twisted.internet.error import ConnectError, ConnectionLost
 
 from wampauth.testing.wamp import pubkey
 from wampauth.worker.proofs import see_to_proofs
+from wampauth.worker.reach import Realms
 
 METHODS = ("ticket", "cryptosign", "scram", "wampcra", "tls")
 EXTRA = {"cryptosign": {"pubkey": pubkey(SigningKey(bytes(32)))}, "scram": Scram("alice", PASSWORD).extra}
@@ -70,6 +71,38 @@ def test_its_client_is_told_to_try_again(method: str, session: Any) -> None:
     assert isinstance(answer, Deny)
     assert answer.reason == ApplicationError.CANCELED, answer
     assert answer.message == "the authenticator is out of reach: try again"
+
+
+class Proxy:
+    """Keeps the first session that it has come by, or a Deferred of it, as Crossbar.io's."""
+
+    def __init__(self, kept: Any) -> None:
+        self.kept = {"proxy": kept}
+        self._service_sessions = {"realm-auth": self.kept, "realm1": None}
+
+    def get_service_session(self, realm: str, role: str) -> "Deferred[Any]":
+        kept = self._service_sessions[realm]
+        if kept is not None:
+            kept.setdefault(role, "new")
+        return succeed(None)
+
+
+@pytest.mark.parametrize(
+    ("kept", "stays"),
+    [
+        (SimpleNamespace(is_attached=lambda: True), True),
+        (SimpleNamespace(is_attached=lambda: False), False),
+        (Deferred(), True),
+        (succeed(None), False),
+        (None, True),
+    ],
+    ids=["here", "ended", "on its way", "never came", "there is none"],
+)
+def test_a_proxy_asks_in_another_session_once_one_is_lost(kept: Any, stays: bool) -> None:
+    proxy = Proxy(kept)
+    for realm in "realm1", "realm-auth":
+        Realms(proxy).get_service_session(realm, "proxy")
+    assert proxy.kept["proxy"] is (kept if stays else "new")
 
 
 @pytest.mark.parametrize("method", METHODS)
