@@ -128,13 +128,13 @@ def keep_to(claim: Claim, principal: Principal) -> Principal:
     return principal
 
 
-def keep_within(sessions: int, principal: Principal) -> None:
+def keep_within(present: Callable[[Principal], int], principal: Principal) -> None:
     """Let nobody in who has as many sessions as he may.
 
-    :param sessions: how many there are, as far as is known here.
+    :param present: says how many there are, as far as is known here. To count them takes its time.
     :raises Refused: with the true reason, as above.
     """
-    if principal.max_sessions is not None and sessions >= principal.max_sessions:
+    if principal.max_sessions is not None and present(principal) >= principal.max_sessions:
         many = "session" if principal.max_sessions == 1 else "sessions"
         raise _refused(f"has {principal.max_sessions} {many} already", principal)
 

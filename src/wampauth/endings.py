@@ -41,6 +41,8 @@ class Endings:
 
 def surplus(sessions: Collection[Live], most: int, oldest_leaves: bool) -> list[Live]:
     """Those who have to go, so that there are `most`: the newest, or the oldest."""
+    if len(sessions) <= most:
+        return []  # as nearly always: to sort them would take its time
     staying = sorted((live for live in sessions if not live.ended), key=lambda live: live.order)
     excess = max(0, len(staying) - most)
     return staying[:excess] if oldest_leaves else staying[len(staying) - excess :]

@@ -168,7 +168,7 @@ class Guard:
         principal = keep_to(claim, await self._in_time(check, claim))
         keep_out(OWN_REALMS, principal)
         if not self._settings.oldest_leaves:
-            keep_within(self._admissions.present(principal), principal)
+            keep_within(self._admissions.present, principal)
         self._connections.admitted(principal.realm)
         self._reports.found(attempt, principal)
         self._proofs.answered(attempt)

@@ -107,10 +107,13 @@ class Operating:
     async def _keep_within(self, authid: str, most: int) -> None:
         question = {"do": "sessions", "authid": authid, "realm": self._realm}
         elsewhere = [item for item in await self._answering.ask_others(question) if "session" in item]
-        known = {live.session for live in self._watch.live.everybody()}
-        theirs: list[Standing] = [(i["since"] or 0.0, i["session"], None) for i in elsewhere if not i["ended"]]
+        theirs: list[Standing] = [
+            (i["since"] or 0.0, i["session"], None)
+            for i in elsewhere
+            if not i["ended"] and self._watch.live.get(i["session"]) is None
+        ]
         ours: list[Standing] = [(*live.order, live) for live in self._watch.live.of(authid) if not live.ended]
-        staying = sorted([one for one in theirs if one[1] not in known] + ours, key=lambda one: one[:2])
+        staying = sorted(theirs + ours, key=lambda one: one[:2])
         excess = max(0, len(staying) - most)
         for _, session, live in staying[:excess] if self._oldest_leaves else staying[len(staying) - excess :]:
             if live:

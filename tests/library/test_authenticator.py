@@ -4,6 +4,7 @@ import asyncio
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -247,6 +248,28 @@ def test_a_function_has_the_settings_and_the_guard_of_the_component(in_folder: P
     authenticator = Authenticator(Tickets, prefix="org.acme.")
     authenticator.component.check_config(None, {"a": 1})
     assert authenticator.function("ticket")({}, None) is authenticator.service().procedures["ticket"]
+
+
+@pytest.mark.parametrize(("most", "asked"), [(None, []), (9, ["alice"])])
+def test_only_of_who_may_have_so_many_sessions_they_are_counted(
+    in_folder: Path, most: int | None, asked: list[str]
+) -> None:
+    """A principal may have so many that it takes its time."""
+
+    class Some(Tickets):
+        async def ticket(self, claim: TicketClaim) -> Principal | None:
+            return replace(ALICE, max_sessions=most)
+
+    def count(authid: str) -> int:
+        counted.append(authid)
+        return 8
+
+    authenticator, counted = Authenticator(Some, prefix="org.acme."), list[str]()
+    authenticator.configure({})
+    authenticator.admissions().counts["realm1"] = count
+    own = {**details(), "transport": {"peer": f"tcp4:192.0.2.2:{most or 1}"}}  # one connection may try so often
+    assert result(authenticator.function("ticket")({}, None)("realm1", "alice", own))["authid"] == "alice"
+    assert counted == asked
 
 
 def refused(procedure: Any, **changes: Any) -> ApplicationError:

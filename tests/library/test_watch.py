@@ -801,7 +801,8 @@ def test_a_tick_costs_the_same_with_ten_sessions_as_with_a_hundred_thousand(monk
 
 
 def test_to_count_a_principals_sessions_costs_each_of_them_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = []
+    """And one who joins costs the same, however many there are."""
+    all_of_them, one_more = [], []
     for number in 50, 500:
         watched = Watched(monkeypatch)
         watched.start()
@@ -809,9 +810,12 @@ def test_to_count_a_principals_sessions_costs_each_of_them_the_same(monkeypatch:
             watched.join(one, authid="alice", max_sessions=number + 1)
         watched.tick()
         watched.register.changed = {"alice"}
-        costs.append(counted(watched.tick))
+        all_of_them.append(counted(watched.tick))
+        watched.join(number, authid="alice", max_sessions=number + 1)
+        one_more.append(counted(watched.tick))
         assert watched.killed == []
-    assert costs[1] < 12 * costs[0]
+    assert all_of_them[1] < 12 * all_of_them[0]
+    assert one_more[1] < one_more[0] + 100
 
 
 def counted(action: Callable[[], Any]) -> int:
