@@ -295,6 +295,14 @@ CONFIGURED: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
             "require_channel_binding isn't true: who stands between client and node could use its signature",
         ),
     ),
+    "nobody looks at connections": (
+        lambda c: c["workers"][0]["components"][1]["extra"].update(connections={"watch": False}),
+        (
+            "error",
+            "workers[0].components[1].extra.connections",
+            "watch is false: who hasn't joined keeps as many connections as he likes, and for ever",
+        ),
+    ),
     "nobody watches": (
         lambda c: c["workers"][0]["components"].pop(2),
         ("error", f"{REALM}[2].name", f"devices: {NO_WATCH}"),
@@ -378,6 +386,15 @@ def test_files_that_others_can_read(directory: Path, name: str) -> None:
     mode, right = ("0755", "700") if file.is_dir() else ("0640", "600")
     sentence = f".crossbar/{name} can be read or written by others (mode {mode}): `chmod {right} .crossbar/{name}`"
     assert ("error", "", sentence) in found(directory)
+
+
+@pytest.mark.parametrize("name", [CONFIG, "../authenticator.py"])
+def test_files_that_others_can_write(directory: Path, name: str) -> None:
+    file = (directory / name).resolve()
+    file.chmod(0o646)
+    ((severity, place, text),) = found(directory)
+    assert (severity, place) == ("error", "")
+    assert f"{file.name} can be written by others, who run the node then: `chmod go-w " in text
 
 
 def test_folders_that_others_can_write(directory: Path) -> None:

@@ -93,6 +93,16 @@ def _of_files(directory: Path, workers: list[Section]) -> Iterator[Finding]:
     for folder in directory, directory.resolve().parent:
         if folder.stat().st_mode & 0o022:
             yield Finding("", f"{folder} can be written by others: who may put files there runs the node")
+    run = (*directory.glob("*.yaml"), *directory.glob("*.json"), *directory.resolve().parent.glob("*.py"))
+    for file in sorted(filter(_can_be_written, run)):
+        yield Finding("", f"{file} can be written by others, who run the node then: `chmod go-w {file}`")
+
+
+def _can_be_written(file: Path) -> bool:
+    try:
+        return file.is_file() and bool(file.stat().st_mode & 0o002)
+    except OSError:  # a link to where we may not look
+        return False
 
 
 def _private(directory: Path, workers: list[Section]) -> Iterator[Path]:

@@ -41,9 +41,10 @@ def findings(directory: Path, workers: list[Section], reports: list[Report]) -> 
 
 def _of_components(place: str, worker: Section, report: Report) -> Iterator[Finding]:
     for index, component in enumerate(sections(worker.get("components"))):
-        known = report.components.get(index, {})
-        if known.get("kind") == "component":  # Sessions have the same settings
-            here = f"{place}.components[{index}]"
+        known, here = report.components.get(index, {}), f"{place}.components[{index}]"
+        if known.get("kind") == "sessions":
+            yield from _of_connections(f"{here}.extra.connections", component.get("extra"))
+        if known.get("kind") == "component":  # Sessions have the same guard
             yield from _of_prefix(here, known["prefix"])
             yield from _of_guard(f"{here}.extra", component.get("extra"), known.get("methods", ()))
 
@@ -55,6 +56,12 @@ def _of_factories(place: str, worker: Section, report: Report) -> Iterator[Findi
         if known and method.get("type") == "function":
             yield from _of_prefix(f"{place}.{inner}", known["prefix"])
             yield from _of_guard(f"{place}.{inner}.config", method.get("config"), [name])
+
+
+def _of_connections(place: str, settings: Any) -> Iterator[Finding]:
+    limits = settings.get("connections") if isinstance(settings, Mapping) else None
+    if isinstance(limits, Mapping) and limits.get("watch") is False:
+        yield Finding(place, "watch is false: who hasn't joined keeps as many connections as he likes, and for ever")
 
 
 def _of_prefix(place: str, prefix: str) -> Iterator[Finding]:
