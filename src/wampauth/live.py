@@ -5,8 +5,9 @@ The sessions of one realm, arranged so that to find those that something concern
 
 import heapq
 import itertools
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from wampauth.claims import Principal
 
@@ -134,7 +135,18 @@ class LiveSessions:
 
 
 def is_still(was: Principal, found: Principal) -> bool:
-    """Whether a credential stands for what a session was given on it. 23 is the same as 23.0: some serializer may have
-    come between."""
-    given = (was.authid, was.realm, was.role, was.extra)
-    return given == (found.authid, found.realm, found.role, found.extra)
+    """Whether a credential stands for what a session was given on it."""
+    given = (was.authid, was.realm, was.role)
+    return given == (found.authid, found.realm, found.role) and _is_same(was.extra, found.extra)
+
+
+def _is_same(was: Any, found: Any) -> bool:
+    """Whether two values are the same in JSON. 23 is the same as 23.0: some serializer may have come between. But 1
+    isn't true, though Python says so."""
+    if isinstance(was, bool) or isinstance(found, bool):
+        return was is found
+    if isinstance(was, Mapping) and isinstance(found, Mapping):
+        return was.keys() == found.keys() and all(_is_same(was[name], found[name]) for name in was)
+    if isinstance(was, list) and isinstance(found, list):
+        return len(was) == len(found) and all(map(_is_same, was, found))
+    return bool(was == found)

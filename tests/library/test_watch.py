@@ -415,10 +415,19 @@ def different(**changes: Any) -> Callable[[Principal], Principal]:
         (different(role="backend"), False),
         (different(realm="devices"), False),
         (different(authid="somebody"), False),
-        (different(extra={"foo": 24, "half": 0.5}), False),
+        (different(extra={"foo": 24, "on": [{"a": 1}], "half": 0.5}), False),
+        (different(extra={"foo": 23, "on": [{"a": True}], "half": 0.5}), False),
+        (different(extra={"foo": 23, "on": [{"a": 1}, 2], "half": 0.5}), False),
+        (different(extra={"foo": 23, "on": [{"b": 1}], "half": 0.5}), False),
+        (different(extra={"foo": 23, "on": None, "half": 0.5}), False),
         (different(extra={}), False),
-        (different(extra={"foo": 23.0, "half": 0.5}), True),
-        (different(extra={"foo": 23, "half": 0.5, "x_cb_pid": 5, "transport": None, "wampauth": "x"}), True),
+        (different(extra={"foo": 23.0, "on": [{"a": 1.0}], "half": 0.5}), True),
+        (
+            different(
+                extra={"foo": 23, "on": [{"a": 1}], "half": 0.5, "x_cb_pid": 5, "transport": None, "wampauth": "x"}
+            ),
+            True,
+        ),
         (different(pubkey="00" * 32), True),
         (different(expires=5000.0), True),
     ],
@@ -426,7 +435,7 @@ def different(**changes: Any) -> Callable[[Principal], Principal]:
 def test_what_it_was_given_it_must_still_have(
     watched: Watched, change: Callable[[Principal], Principal], stays: bool
 ) -> None:
-    details = watched.join(1, extra={"foo": 23, "half": 0.5})
+    details = watched.join(1, extra={"foo": 23, "on": [{"a": 1}], "half": 0.5})
     watched.tick()
     watched.register.people["c1"] = change(watched.register.people["c1"])
     watched.register.changed = {"person-1"}
