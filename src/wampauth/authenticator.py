@@ -7,20 +7,21 @@ process.
 
 import sys
 from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
 from typing import Any
 
 from twisted.internet import reactor
-from twisted.logger import Logger
 
 from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
 from wampauth.component import ROUTER_WORKER, component_of
+from wampauth.later import Later
 from wampauth.methods import METHODS
-from wampauth.refusals import Procedure, refuse_all
+from wampauth.refusals import Procedure
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
 from wampauth.settings import Settings, SettingsError, split
-from wampauth.told import sentence
 
 ONE = "one Authenticator has one configuration in a process: write another Authenticator for another one"
 NO_COMPONENT = "no component of this Authenticator has brought settings in this worker: list its `component` first"
@@ -78,20 +79,17 @@ class Authenticator:
 
         def create(config: dict[str, Any], controller: Any) -> Procedure:
             worker.begin()
-            try:
-                self.configure_function(config)
-                service = self.service()
-                procedure = service.procedure(method)
-            except Exception as error:  # the router would tell a stranger "Internal server error", at each login anew
-                Logger().error(
-                    "the function authenticator for {method} can't work: {e}", method=method, e=sentence(error)
-                )
-                return refuse_all(self.prefix)
-            service.begin()
-            return procedure
+            return Later(partial(self._procedure, method, config), method, self.prefix, reactor).procedure()
 
         create.asks = (self, method)  # type: ignore[attr-defined] # what `wampauth check` knows it by
         return create
+
+    def _procedure(self, method: str, config: Mapping[str, Any]) -> Procedure:
+        self.configure_function(config)
+        service = self.service()
+        procedure = service.procedure(method)
+        service.begin()
+        return procedure
 
     def configure(self, extra: Mapping[str, Any] | None, whole: bool = True) -> None:
         """Take the settings from a component's ``extra``. Several components may share them, or each bring a part.
@@ -131,7 +129,7 @@ class Authenticator:
         """
         if self._settings is None:
             raise SettingsError(NO_COMPONENT)
-        settings, ours = split(self._settings)
+        settings, ours = split(deepcopy(self._settings))  # what the checks do to theirs is nobody else's
         return settings, Settings.from_config(ours.get("guard", {}))
 
     def admissions(self) -> Admissions:

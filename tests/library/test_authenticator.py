@@ -5,6 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -33,8 +34,10 @@ from wampauth import (
     worker,
 )
 from wampauth.admission import Admissions
+from wampauth.later import PAUSE, Later
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
 from wampauth.settings import Settings
+from wampauth.store import create
 from wampauth.store.principals import Principals
 from wampauth.testing.attempt import NoAudit, login
 from wampauth.told import Stopped
@@ -335,6 +338,37 @@ def test_a_function_that_the_checks_lack_is_unavailable(in_folder: Path, logged:
     authenticator.configure({})
     assert refused(authenticator.function("cryptosign")({}, None)).error == "org.acme.unavailable"
     assert "Tickets has no method cryptosign()" in logged[-1]
+
+
+def test_a_function_that_could_not_work_tries_again(in_folder: Path, logged: list[str]) -> None:
+    """The router keeps what the factory has returned: a server that was away when it was asked first was away for
+    ever."""
+    authenticator, clock = Authenticator(lesson.Checks, prefix="org.acme."), Clock()
+    make = partial(authenticator._procedure, "ticket", {"store": "late.db", "guard": {"refusal_delay": 0}})
+    procedure = Later(make, "ticket", "org.acme.", clock).procedure()
+    for _ in range(3):
+        assert refused(procedure).error == "org.acme.unavailable"
+        clock.advance(PAUSE)
+    (line,) = logged
+    assert "the function authenticator for ticket can't work: there is no store at late.db" in line
+    assert refused(procedure).error == "org.acme.unavailable"
+    create("late.db")
+    clock.advance(PAUSE - 1)  # not at each login
+    assert refused(procedure).args[0].endswith("try again later")
+    clock.advance(1)
+    assert procedure.__self__._tried() is authenticator.service().procedures["ticket"]  # type: ignore[attr-defined]
+
+
+def test_what_the_checks_do_to_their_settings_is_nobody_elses(in_folder: Path) -> None:
+    """Such as to take a password out, once it is read."""
+
+    class Takes(Tickets):
+        def __init__(self, settings: dict[str, Any]) -> None:
+            self.password = settings["ldap"].pop("password")
+
+    authenticator = Authenticator(Takes, prefix="org.acme.")
+    for _ in range(2):
+        authenticator.component.check_config(None, {"ldap": {"password": "open-sesame"}})
 
 
 # -- from start to stop

@@ -20,7 +20,7 @@ FLOORS = [
     {"testing"},
     {"authenticator", "component", "sessions", "recognition", "authorizing", "operating"}
     | {"watch", "service", "fallback"},
-    {"guard", "turns", "decoys", "proofs", "reports", "refusals", "checks", "permissions", "admission"}
+    {"guard", "turns", "decoys", "proofs", "reports", "refusals", "later", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "endings", "health", "metrics", "answering"},
     {
         "throttle",
