@@ -453,6 +453,30 @@ def test_a_certificate_that_does_not_count_yet(directory: Path) -> None:
     assert found(directory) == [("error", f"{TLS}.certificate", text)]
 
 
+def test_certificates_in_one_file(directory: Path) -> None:
+    """Behind the first one, whose key it is, are those that lead to an authority."""
+    end = datetime.now(UTC) - timedelta(days=2)
+    root = trustme.CA(organization_name="Acme")
+    lower = root.create_child_ca()
+    own = lower.issue_cert("node.acme.example")
+    own.private_key_pem.write_to_path(str(directory / "certs" / "server.key"))
+    first, behind = (pem.bytes() for pem in own.cert_chain_pems)
+    old = root.issue_cert("old.example", not_before=end - timedelta(days=90), not_after=end).cert_chain_pems[0].bytes()
+    disordered = (
+        "warning",
+        f"{TLS}.certificate",
+        f"{FILE} isn't in order: behind each certificate belongs the one that has signed it",
+    )
+    over = ("error", f"{TLS}.certificate", f"{FILE} has run out on {day(end)}: no client will connect")
+    for content, expected in (
+        ([first, behind], []),
+        ([first, old], [over, disordered]),
+        ([first, first, behind], [disordered]),
+    ):
+        (directory / "certs" / "server.pem").write_bytes(b"".join(content))
+        assert [one for one in found(directory) if "development" not in one[2]] == expected
+
+
 def test_the_certificates_between_it_and_a_root(directory: Path) -> None:
     """A client trusts the first one by way of these."""
     end = datetime.now(UTC) - timedelta(days=2)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 
 from cryptography.x509 import Certificate
@@ -56,22 +57,25 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
 
 
 def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
-    """Whether it is one, and may be shown now."""
+    """Whether it is one, and may be shown now, as may those behind it in the file."""
     try:
-        shown = served.load(file)
+        shown = [served.load(file), *served.chain(file)]
     except OSError as error:
         yield Finding(place, f"{file}: {error.strerror}")
         return
     except ValueError:
         yield Finding(place, f"{file} isn't a certificate in PEM")
         return
-    begin, end, now = shown.not_valid_before_utc.timestamp(), served.ends(shown), time.time()
-    if now < begin:
+    begin, end = max(one.not_valid_before_utc.timestamp() for one in shown), min(map(served.ends, shown))
+    if (now := time.time()) < begin:
         yield Finding(place, f"{file} counts from {served.day(begin)} on: no client will connect before")
     elif end <= now:
         yield Finding(place, f"{file} has run out on {served.day(end)}: no client will connect")
     elif end < now + SOON:
         yield Finding(place, f"{file} runs out on {served.day(end)}: renew it", "warning")
+    if any(one.issuer != signer.subject for one, signer in pairwise(shown)):
+        text = f"{file} isn't in order: behind each certificate belongs the one that has signed it"
+        yield Finding(place, text, "warning")
 
 
 def _of_its_key(place: str, file: Path, shown: Certificate, key: Path) -> Iterator[Finding]:
