@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from typing import Any
 
 Item = dict[str, Any]  # what one process says of one thing, such as a session
@@ -30,11 +31,12 @@ class Gathering:
     def hear(self, parts: Iterable[tuple[str, str]], now: float) -> None:
         """Some parts have come."""
         for node, text in parts:
-            said = json.loads(text)
-            self.items += said["items"]
-            self._heard = now
-            if said["last"]:
-                self.missing.discard(node)
+            with suppress(ValueError, TypeError, KeyError, RecursionError):  # one that can't be read wasn't given
+                said = json.loads(text)
+                self.items += [dict(item) for item in said["items"]]
+                self._heard = now
+                if said["last"]:
+                    self.missing.discard(node)
 
     def is_over(self, now: float) -> bool:
         """Whether all have answered, or it is no use to wait any longer."""

@@ -351,6 +351,31 @@ class Later(Nine):
     async def request(self, text):
         from twisted.internet.defer import Deferred
         await Deferred()
+
+
+class Fails(Nine):
+    def answers(self, request): raise OSError("open-sesame")
+
+
+class FailsLater(Nine):
+    async def withdraw(self, request, gone): {"a": 1}["open-sesame"]
+
+
+class Ends(Nine):
+    def request(self, text): raise SystemExit("open-sesame")
+
+
+class Nothing(Nine):
+    def request(self, text): ...
+
+
+class Numbers(Nine):
+    def answers(self, request): return [5]
+
+
+class Garbled(Nine):
+    def answers(self, request):
+        return [("sessions@x", text) for text in ("no JSON", "[]", "{}", '{"items": [5], "last": true}', "[" * 99999)]
 """
 
 
@@ -388,9 +413,28 @@ def test_relative_paths_of_a_store_of_ones_own_begin_in_the_node_directory(
     assert Path.cwd() == tmp_path / folder
 
 
-@pytest.mark.parametrize(("name", "why"), [("Four", "lacks a method of `wampauth.Reaching`"), ("Later", "later")])
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Four", "lacks a method of `wampauth.Reaching`"),
+        ("Later", "through your store: it answers later"),
+        ("Fails", "through your store: OSError (own_"),
+        ("FailsLater", "through your store: KeyError (own_"),
+        ("Ends", "through your store: SystemExit (own_"),
+        ("Nothing", "the store answered with None instead of a request's id"),
+        ("Numbers", "the store answered with something of type list instead of processes"),
+    ],
+)
 def test_a_store_of_ones_own_that_cannot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, why: str) -> None:
     refused = own(tmp_path, monkeypatch, name)
     assert refused.exit_code == 1
     assert why in refused.stderr
     assert refused.stderr.count("\n") == 1
+    assert "open-sesame" not in refused.stderr
+
+
+def test_what_nobody_can_read_was_not_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wampauth.gathering.ANSWER_WITHIN", 0.1)
+    done = own(tmp_path, monkeypatch, "Garbled")
+    assert "1 of 1 node processes didn't answer" in done.stderr
+    assert isinstance(done.exception, SystemExit)

@@ -13,6 +13,7 @@ from wampauth.gathering import WATCHES, Gathering, Item
 from wampauth.nodeconfig import node_of
 from wampauth.settings import SettingsError
 from wampauth.store import Connection, StoreError, open_store, requests
+from wampauth.told import sentence
 
 Answer = TypeVar("Answer")
 
@@ -90,8 +91,13 @@ class Own:
         self._at_once(self._store.withdraw(identifier, gone))
 
     def _at_once(self, answer: Coroutine[Any, Any, Answer]) -> Answer:
-        with chdir(self._folder):
-            return _at_once(answer)
+        try:
+            with chdir(self._folder):
+                return _at_once(answer)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise StoreError(f"the nodes can't be asked through your store: {sentence(error)}") from None
 
 
 class Rows:
@@ -109,7 +115,7 @@ def _at_once(answer: Coroutine[Any, Any, Answer]) -> Answer:
     except StopIteration as given:
         return given.value  # type: ignore[no-any-return]
     answer.close()
-    raise StoreError("your store answers later: `request`, `answers` and `withdraw` are to answer at once here")
+    raise StoreError("it answers later, and `request`, `answers` and `withdraw` are to answer at once here")
 
 
 def ask(store: Connection | Own, question: dict[str, Any], of: str = WATCHES) -> Answers:

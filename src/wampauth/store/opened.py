@@ -130,12 +130,17 @@ class OpenStore:
 
     async def request(self, text: str) -> tuple[str, Collection[str]]:
         """Ask all processes that have the store open: the request's id, and who they are."""
-        identifier, nodes = await self._ask("request", text)
-        return identifier, nodes
+        answer = await self._ask("request", text)
+        if not _is_pair(answer) or not isinstance(answer[0], str) or not _is_collection_of_str(answer[1]):
+            raise WrongAnswer(f"the store answered with {_kind(answer)} instead of a request's id and who is there")
+        return answer[0], answer[1]
 
     async def answers(self, request: str) -> Collection[tuple[str, str]]:
         """What has come since this was asked before: processes, and what each says."""
-        return await self._ask("answers", request)  # type: ignore[no-any-return]
+        parts = await self._ask("answers", request)
+        if not isinstance(parts, Collection) or not all(map(_is_pair_of_str, parts)):
+            raise WrongAnswer(f"the store answered with {_kind(parts)} instead of processes and what each says")
+        return parts
 
     async def withdraw(self, request: str, gone: Collection[str] = ()) -> None:
         """Forget a request, and processes that don't answer any more."""
@@ -192,6 +197,14 @@ def _principal(answer: Any) -> Principal:
     if not isinstance(answer, Principal):
         raise WrongAnswer(f"the store answered with {_kind(answer)} instead of a Principal")
     return answer
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _is_pair_of_str(value: Any) -> bool:
+    return _is_pair(value) and _is_collection_of_str(value)
 
 
 def _is_collection_of_str(value: Any) -> bool:
