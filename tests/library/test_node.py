@@ -26,9 +26,9 @@ from nacl.signing import SigningKey
 from wampauth import cli
 from wampauth.cli.start import _run as run_command
 from wampauth.store import create
-from wampauth.testing import ABORT, WELCOME, Message, Node, NodeError, RawClient, free_port
+from wampauth.testing import ABORT, WELCOME, Message, Node, NodeError, RawClient, free_port, node
 from wampauth.testing.node import require_not_running
-from wampauth.testing.transports import read
+from wampauth.testing.transports import Transport, read
 from wampauth.worker import FOLDER
 
 BOOT = 90.0  # seconds in which a node must have come up or given up, also on a busy machine
@@ -346,6 +346,16 @@ def test_options_of_the_command_are_its_own(tmp_path: Path) -> None:
 
 
 def test_a_node_that_runs_already(deaf: Bundle) -> None:
+    with pytest.raises(NodeError, match=r"^A node is running already \(process \d+\): stop it"):
+        Node(deaf.directory).start()
+
+
+def test_a_node_that_is_started_twice_at_once(deaf: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither has found another one. Crossbar.io ends the second, and says why where nobody reads it."""
+    looks = iter([lambda _: None, node.require_not_running])
+    monkeypatch.setattr(node, "require_not_running", lambda directory: next(looks)(directory))
+    monkeypatch.setattr(Transport, "require_free", lambda *_: None)
+    monkeypatch.setattr(Node, "_launch", lambda *_: subprocess.Popen(["false"]))
     with pytest.raises(NodeError, match=r"^A node is running already \(process \d+\): stop it"):
         Node(deaf.directory).start()
 

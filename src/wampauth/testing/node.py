@@ -136,6 +136,7 @@ class Node:
         while True:
             answered = transport.answers()
             if self._process.poll() is not None:  # whoever may have answered
+                require_not_running(self.directory)  # it may have been started twice at once, and says so to nobody
                 raise NodeError("The node didn't start: the lines above say why.")
             if answered:
                 return
