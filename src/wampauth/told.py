@@ -2,8 +2,8 @@
 
 Its text may quote what it was raised over: a ticket, a secret that is stored, a password for a directory. So the text
 is told of those alone whose texts hold nothing of that: ours, those that an author has made of ours (``StoreError``,
-``ServiceError``), the number of an error of the operating system, the name of what isn't there, and the URI that
-another component has answered with.
+``ServiceError``), the number of an error of the operating system, the name of what isn't there, that a function has
+other parameters than it was called with, and the URI that another component has answered with.
 
 The router logs whatever stops a component, text and all. So what an author's module, constructor or ``start`` raises
 goes up to it as a :class:`Stopped`, which tells the same.
@@ -11,6 +11,7 @@ goes up to it as a :class:`Stopped`, which tells the same.
 
 import importlib
 import os
+import re
 import traceback
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,10 @@ IMPORTING = (importlib.__file__, "<frozen importlib")
 PASSING = (str(Path(__file__).parent), str(Path(twisted.__file__).parent))  # that is no news
 FRAMES = 3  # the last ones, where libraries lie one upon the other
 LONGEST = 200  # characters of a text
+CALL = re.compile(  # what Python says of a function that was called with too few or too many arguments
+    r"[\w.<>]+\(\) "
+    r"(takes [\w ]+ positional arguments? but \d+ (was|were) given|missing \d+ required [\w-]+ arguments?: [\w', ]+)"
+)
 
 
 class Stopped(Exception):
@@ -71,6 +76,8 @@ def text(error: BaseException) -> str:
         return os.strerror(error.errno)
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"No module named {error.name!r}"[:LONGEST]
+    if isinstance(error, TypeError) and CALL.fullmatch(said := safe_str(error)):
+        return said[:LONGEST]
     if isinstance(error, ImportError | AttributeError | NameError):
         return safe_str(error.name or "")[:LONGEST]
     return safe_str(error.error)[:LONGEST] if isinstance(error, ApplicationError) else ""

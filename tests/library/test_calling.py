@@ -1,6 +1,7 @@
 """Whatever an author's code does when it is called, nothing waits for ever, and nothing of it reaches a client."""
 
 import asyncio
+import re
 from collections.abc import Callable, Generator
 from functools import partial
 from pathlib import Path
@@ -94,6 +95,30 @@ def test_so_may_start() -> None:
     (failed,) = outcome(service(lambda: Later(OSError("no such host"))).started())
     assert failed.type is OSError
     assert outcome(service(lambda: Later("whatever")).started()) == [None]
+
+
+# -- it has other parameters
+
+
+@pytest.mark.parametrize(
+    ("check", "why"),
+    [
+        (lambda: None, r"<lambda>\(\) takes 0 positional arguments but 1 was given"),
+        (lambda claim, realm: None, r"<lambda>\(\) missing 1 required positional argument: 'realm'"),
+    ],
+)
+def test_what_it_lacks_is_told(tmp_path: Path, check: Any, why: str) -> None:
+    """Else there would be only our own line to look at."""
+    guard = Guarded(tmp_path)
+    guard.attempt(check)
+    (record,) = guard.audit
+    assert re.match(rf"TypeError: \S*{why} \(", record["reason"])
+
+
+def test_a_text_of_its_own_is_not(tmp_path: Path) -> None:
+    guard = Guarded(tmp_path)
+    guard.attempt(lambda claim: raised(plain, TypeError(f"f() takes no {SECRET}")))
+    assert SECRET not in guard.audit[0]["reason"]
 
 
 # -- it hangs, and can't be cancelled
