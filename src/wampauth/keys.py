@@ -1,10 +1,9 @@
-"""How are Ed25519 keys read and made? Private halves as WAMP clients keep them, public halves as operators get them."""
+"""How are Ed25519 keys read and made? Private halves are written as WAMP clients keep them; public ones come as operators get them."""
 
 import errno
 import os
 from pathlib import Path
 
-from autobahn.wamp.cryptosign import CryptosignKey
 from nacl.signing import SigningKey
 
 from wampauth import names
@@ -12,21 +11,6 @@ from wampauth.pubkeys import IS_PRIVATE, NO_PUBLIC_KEY, RAW, public, text_of
 
 LARGEST = 10_000  # bytes of a file that may hold a key
 SHORTEST_KEY = 40  # characters: what has fewer is no key in any form
-
-
-def load_private(file: Path) -> CryptosignKey:
-    """Read a private key: 32 raw bytes, or OpenSSH's format for Ed25519, without a passphrase.
-
-    :raises names.Malformed: if it is neither.
-    :raises OSError: if the file can't be read.
-    """
-    content = _read(file)
-    try:
-        if len(content) != RAW and "-----BEGIN" in (text := text_of(content)):
-            return CryptosignKey.from_ssh_bytes(text.strip())
-        return CryptosignKey.from_bytes(content)
-    except Exception as error:  # Autobahn raises bare ones, whose texts say what is wrong
-        raise names.Malformed(f"{file} holds no private key of 32 raw bytes or OpenSSH Ed25519: {error}") from None
 
 
 def read_public(text: str) -> str:

@@ -14,7 +14,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_ssh_private_key,
 )
 from hypothesis import given
 from hypothesis import strategies as st
@@ -206,14 +205,3 @@ def test_a_raw_private_file(store: Path, tmp_path: Path, length: int) -> None:
 def test_the_name_of_a_file_is_told_if_it_can_be_no_key(store: Path, name: str) -> None:
     refused = run(store, "key", "alice", name)
     assert refused.exit_code == 1 and refused.stderr.startswith(f"Error: {name}: No such file")
-
-
-def test_a_private_key_file_in_any_line_end(tmp_path: Path) -> None:
-    """The private half is read from OpenSSH's form with a mark before it, and with CRLF, too."""
-    from wampauth.keys import load_private
-
-    for number, text in enumerate([OPENSSH_PRIVATE, PRIVATES["OpenSSH, CRLF"], "\ufeff" + OPENSSH_PRIVATE]):
-        assert load_ssh_private_key(OPENSSH_PRIVATE.encode(), None)
-        file = tmp_path / f"{number}.key"
-        file.write_text(text, newline="")
-        assert load_private(file).public_key() == HEX

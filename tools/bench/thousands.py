@@ -1,7 +1,6 @@
 """As many as one node is made for come at once: how long does that take, and how much memory do they need?"""
 
 import itertools
-import resource
 import statistics
 import time
 
@@ -10,7 +9,6 @@ from bench import Bench
 from report import Bar, Table
 
 LIMIT = 120.0  # seconds after which those who aren't in are given up
-SPARE = 1_000  # open files that the load generator, or the node, may need besides
 
 
 def thousands(bench: Bench) -> Table:
@@ -45,9 +43,3 @@ def thousands(bench: Bench) -> Table:
         wait_until_gone(ours, before)
     table.notes = ["Lost: connections that were closed before there was an answer; their clients came again."]
     return table
-
-
-def affordable(number: int) -> int:
-    """So many, or as many as may have an open file each."""
-    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return number if most == resource.RLIM_INFINITY else min(number, most - SPARE)

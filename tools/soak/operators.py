@@ -32,7 +32,6 @@ class Operator:
         self._where = where
         self._threads = ThreadPoolExecutor(THREADS, "operator")
         self._own = threading.local()
-        self.retries = 0
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -52,7 +51,6 @@ class Operator:
                 raise
             except StoreError:
                 tries += 1
-                self.retries += 1
                 await asyncio.sleep(AGAIN)
 
     def _once(self, act: Callable[..., Any], args: tuple[Any, ...]) -> Any:

@@ -21,8 +21,6 @@ SLOWISH = 20.0  # guesses a second from an address: slower than that, a limit ma
 LONGEST = 12.0  # seconds for a row
 REFUSED = Answer("refused", text="the connection")
 
-Guess = Callable[[int], Answer]
-
 
 def wrong() -> str:
     """A ticket that is nobody's."""
@@ -37,7 +35,7 @@ def on_connection(target: Target) -> Iterator[Found]:
         with target.connect(source) as client:
             first = client.hello("ticket", target.authid)
             if first.kind == "CHALLENGE":
-                answers += _until_different(lambda _: client.authenticate(wrong()), GUESSES)
+                answers += _guesses(lambda: client.authenticate(wrong()))
                 found.append(judge("guesses-connection", answers))
                 last = _true_after(client, target.ticket, limited=bool(limit(answers))) if target.ticket else None
             else:
@@ -55,7 +53,7 @@ def on_challenge(target: Target, method: str) -> Found:
         first = passwords.hello(client, method, target.authid)
         if first.kind != "CHALLENGE":
             return Found("guesses-connection", CANT_TELL, f"{method}, to HELLO: {first}")
-        answers = list(_until_different(lambda _: client.authenticate(passwords.no_proof()), GUESSES))
+        answers = list(_guesses(lambda: client.authenticate(passwords.no_proof())))
     found = judge("guesses-connection", answers)
     return Found(found.name, found.verdict, f"{method}: {found.came}")
 
@@ -95,7 +93,7 @@ def _lock_out(target: Target, source: str | None) -> Found:
 def with_hello(target: Target) -> Iterator[Found]:
     """The row ``guesses-hello``."""
     with target.connect(target.source()) as client:
-        answers = list(_until_different(lambda _: client.ticket(wrong()), GUESSES))
+        answers = list(_guesses(lambda: client.ticket(wrong())))
     yield judge("guesses-hello", answers)
 
 
@@ -162,11 +160,11 @@ def _guess(target: Target, source: str | None, authid: str, forged: int | None =
         return REFUSED
 
 
-def _until_different(guess: Guess, times: int) -> Iterator[Answer]:
+def _guesses(guess: Callable[[], Answer]) -> Iterator[Answer]:
     """Guesses one after the other, until the connection is gone or the row has taken long enough."""
     seconds = 0.0
-    for number in range(times):
-        answer = guess(number)
+    for _ in range(GUESSES):
+        answer = guess()
         yield answer
         seconds += answer.seconds
         if answer.kind in ("closed", "nothing", "WELCOME") or seconds > LONGEST:
