@@ -1,4 +1,4 @@
-"""How are Ed25519 keys read and made? Private halves are written as WAMP clients keep them; public ones come as operators get them."""
+"""How are Ed25519 keys read and made? Public halves as operators get them, private halves as WAMP clients keep them."""
 
 import errno
 import os

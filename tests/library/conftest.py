@@ -8,11 +8,12 @@ import resource
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 import trustme
@@ -20,6 +21,7 @@ import yaml
 from click.testing import CliRunner, Result
 from hypothesis import settings
 from nacl.signing import SigningKey
+from twisted.logger import formatEvent, globalLogPublisher
 
 from wampauth import cli
 from wampauth.audit import Audit, open_audit
@@ -32,6 +34,7 @@ chosen_once = functools.cache(chosen_verifier)
 HERE = Path(__file__).parents[2]
 CHOSEN, WRONG = "secret123", "wrongpassword"
 Config = dict[str, Any]
+T = TypeVar("T")
 
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
@@ -44,10 +47,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @dataclass
-class Bundle:
-    """A copy of the bundle's node, and the demo's principals in its store."""
+class Folder:
+    """Where a node lies, and what it has written there so far."""
 
     directory: Path
+
+    @property
+    def log(self) -> str:
+        return (self.directory / "node.log").read_text()
+
+    @property
+    def audit(self) -> list[dict[str, Any]]:
+        """The audit records of all who write them, in order."""
+        return read_audit(self.directory.glob("audit*.jsonl"))
+
+
+@dataclass
+class Bundle(Folder):
+    """A copy of the bundle's node, and the demo's principals in its store."""
+
     config: str = "config.json"
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
@@ -73,16 +91,6 @@ class Bundle:
     @property
     def store(self) -> Path:
         return self.directory / "principals.db"
-
-    @property
-    def log(self) -> str:
-        """What the node has written so far."""
-        return (self.directory / "node.log").read_text()
-
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        """The audit records so far, of all who write them, in order."""
-        return read_audit(self.directory.glob("audit*.jsonl"))
 
     def start(self) -> Node:
         """Boot the node and wait until it is ready. Its log goes to a file."""
@@ -229,6 +237,28 @@ def make_bundle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MakeBundle
 def bundle(make_bundle: MakeBundle) -> Bundle:
     """One node for all tests that leave it as it was. Its throttle is wide open: they all come from one address."""
     return make_bundle(failures_at_once=1_000_000, refusal_delay=0.05)
+
+
+def wait_for(condition: Callable[[], T], timeout: float = 30.0) -> T:
+    """What it says, once that is true; it is asked again and again for `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return found
+
+
+@pytest.fixture
+def logged() -> Iterator[list[str]]:
+    """What this process has logged, at any level."""
+    lines: list[str] = []
+
+    def observe(event: Any) -> None:
+        lines.append(str(formatEvent(event)))
+
+    globalLogPublisher.addObserver(observe)
+    yield lines
+    globalLogPublisher.removeObserver(observe)
 
 
 @contextmanager

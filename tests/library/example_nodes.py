@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from click.testing import CliRunner
-from conftest import HERE, Config, free_port, read_audit, read_config
+from conftest import HERE, Config, Folder, free_port, read_config
 
 from wampauth import cli
 from wampauth.probe.catalogue import ROWS
@@ -23,24 +23,15 @@ STATIC = {"deep-nesting", "after-goodbye", "prefix-topic", "forward-for"}  # wha
 
 
 @dataclass
-class Example:
+class Example(Folder):
     """A node whose authenticator is one of the examples."""
 
-    directory: Path
     port: int = field(default_factory=free_port)
     addresses: Iterator[int] = field(default_factory=lambda: count(1))
 
     @property
     def url(self) -> str:
         return f"ws://127.0.0.1:{self.port}/ws"
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "node.log").read_text()
-
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        return read_audit(self.directory.glob("audit*.jsonl"))
 
     def reason(self, authid: str) -> str:
         """Why the last attempt in this name was refused, by the audit."""

@@ -16,7 +16,7 @@ import trustme
 from autobahn.wamp import auth
 from autobahn.wamp.types import Challenge
 from click.testing import CliRunner
-from conftest import Config, free_port, read_audit, read_config
+from conftest import Config, Folder, free_port, read_config
 from wires import Way, Wire
 
 from wampauth import cli
@@ -114,10 +114,9 @@ def login_cra(client: RawClient, authid: str, secret: str, realm: str | None = "
 
 
 @dataclass
-class PasswordNode:
+class PasswordNode(Folder):
     """The node's folder, and how to reach it."""
 
-    directory: Path
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
     raw_port: int = field(default_factory=free_port)
@@ -125,14 +124,6 @@ class PasswordNode:
 
     def url(self, wiring: str) -> str:
         return f"ws://127.0.0.1:{self.port}/{'ws' if wiring == 'dynamic' else 'ws-function'}"
-
-    @property
-    def log(self) -> str:
-        return (self.directory / "node.log").read_text()
-
-    @property
-    def audit(self) -> list[dict[str, Any]]:
-        return read_audit(self.directory.glob("audit*.jsonl"))
 
     def client(self, wiring: str = "dynamic") -> RawClient:
         """Each comes from another address."""

@@ -3,8 +3,7 @@ processes, and one of six with SQLite. A module that wants them has ``pytest_plu
 """
 
 import secrets
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, field
@@ -20,7 +19,6 @@ from wampauth.probe.turns import trust
 from wampauth.store import connect, create, ticket_digest, writing
 from wampauth.testing.wamp import GOODBYE, WELCOME, Message, RawClient
 
-PATIENCE = 15.0  # seconds
 OURS = "127.0.0.1"
 AT_ONCE = 20  # failures that a pair may make
 
@@ -104,13 +102,6 @@ def ending(client: RawClient) -> str:
             return str(message[2])
         if message[0] == 3:  # what a proxy makes of it
             return "lost"
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module", params=["plain", "hardened", "several", pytest.param("scaled", marks=pytest.mark.slow)])

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import HERE, read_config
+from conftest import HERE, read_config, wait_for
 from example_nodes import REALM, ROLE, Example, falling, running
 from wires import Way, Wire
 
@@ -42,7 +42,6 @@ PROCEDURE = "com.example.users.ticket"
 TICKET = "open-sesame"
 DEADLINE = 1.5  # seconds
 GRACE = 2.0  # seconds
-PATIENCE = 30.0
 INVALID, UNAVAILABLE = "com.example.invalid_ticket", "com.example.unavailable"
 WIDE = {"failures_at_once": 1_000_000, "refusal_delay": 0.05, "deadline": DEADLINE}
 ROLES: dict[str, Any] = {"callee": {}, "caller": {}, "publisher": {}, "subscriber": {}}
@@ -132,13 +131,6 @@ def why(node: Example) -> str:
     """What comes of a login just now: the URI, and the reason in the audit."""
     answer = node.login("alice", TICKET)
     return f"{answer[2]}: {node.reason('alice')}" if answer[0] == ABORT else "welcome"
-
-
-def wait_for(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def says(*answer: Any, **more: Any) -> Callable[[Wire, Any], None]:

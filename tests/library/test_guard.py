@@ -18,7 +18,6 @@ from conftest import AUDITS, read_audit
 from nacl.signing import SigningKey
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.task import Clock
-from twisted.logger import formatEvent, globalLogPublisher
 
 from wampauth import admission, names, turns
 from wampauth import guard as module
@@ -150,19 +149,6 @@ MakeGuarded = Callable[..., Guarded]
 @pytest.fixture
 def guarded(tmp_path: Path) -> MakeGuarded:
     return lambda **settings: Guarded(tmp_path, **{"failures_at_once": 1_000_000, **settings})
-
-
-@pytest.fixture
-def logged() -> Iterator[list[str]]:
-    """What has been logged, at any level."""
-    lines: list[str] = []
-
-    def observe(event: Any) -> None:
-        lines.append(str(formatEvent(event)))
-
-    globalLogPublisher.addObserver(observe)
-    yield lines
-    globalLogPublisher.removeObserver(observe)
 
 
 # -- yes

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 import trustme
-from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle, free_port, read_config
+from conftest import CHOSEN, HERE, WRONG, Bundle, MakeBundle, free_port, read_config, wait_for
 from cryptography.x509 import DNSName, IPAddress, SubjectAlternativeName, load_pem_x509_certificate
 from nacl.signing import SigningKey
 from promql import scraped
@@ -491,13 +491,6 @@ def can_connect(bundle: Bundle) -> bool:
     except (OSError, EOFError):
         return False
     return True
-
-
-def wait_for(condition: Callable[[], bool], timeout: float = PATIENCE) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 SILENCE = {

@@ -9,7 +9,6 @@ import socket
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -20,7 +19,7 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner
-from conftest import CHOSEN, Bundle, Config, MakeBundle
+from conftest import CHOSEN, Bundle, Config, MakeBundle, wait_for
 from nacl.signing import SigningKey
 
 from wampauth import cli
@@ -73,13 +72,6 @@ def listens(port: int, host: str = "127.0.0.1") -> bool:
     """Whether somebody takes connections there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         return probe.connect_ex((host, port)) == 0
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOOT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def write_pid(bundle: Bundle, pid: int) -> Path:
@@ -298,7 +290,7 @@ def is_router(process: psutil.Process) -> bool:
 def test_a_node_that_is_stopped_while_it_starts(tmp_path: Path) -> None:
     process = start_node(empty_bundle(tmp_path))
     until(STARTING, process)
-    wait_until(lambda: any(map(is_router, psutil.Process(process.pid).children())))
+    wait_for(lambda: any(map(is_router, psutil.Process(process.pid).children())), BOOT)
     process.terminate()
     output, _ = process.communicate(timeout=BOOT)  # until the last of its processes has ended
     assert process.returncode == 128 + signal.SIGTERM
@@ -799,10 +791,8 @@ def is_unavailable(answer: Message, bundle: Bundle) -> bool:
     assert found, details
     (record,) = (record for record in bundle.audit if record.get("reference") == found[1])
     logged = f"reference {found[1]}: {record['reason']}"
-    deadline = time.monotonic() + 30
-    while logged not in bundle.log and time.monotonic() < deadline:  # it takes the way through the node's controller
-        time.sleep(0.05)
-    return record["outcome"] == "unavailable" and logged in bundle.log
+    wait_for(lambda: logged in bundle.log)  # it takes the way through the node's controller
+    return record["outcome"] == "unavailable"
 
 
 @pytest.mark.parametrize("method", ["ticket", "cryptosign"])

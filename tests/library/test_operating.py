@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from conftest import MakeBundle
+from conftest import MakeBundle, wait_for
 from postgres import Server
-from sites import OURS, Person, Site, ending, wait_for
+from sites import OURS, Person, Site, ending
 
 from wampauth.store import create
 from wampauth.testing.wamp import CALL, WELCOME, RawClient

@@ -15,8 +15,8 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner, Result
-from conftest import CHOSEN, Bundle, MakeBundle
-from sites import ending, wait_for
+from conftest import CHOSEN, Bundle, MakeBundle, wait_for
+from sites import ending
 from stores import PATIENCE, Loop, only_sqlite
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock

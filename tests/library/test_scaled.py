@@ -22,7 +22,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, WRONG, Bundle, MakeBundle, read_config
+from conftest import CHOSEN, WRONG, Bundle, MakeBundle, read_config, wait_for
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 
@@ -51,7 +51,6 @@ from wampauth.testing.wamp import (
 PROMISE = 1.0  # seconds in which who is revoked is out
 SLACK = 1.0  # seconds that a busy machine may take on top
 DEADLINE = 5.0  # seconds in which an attempt is answered
-PATIENCE = 15.0  # seconds
 UNSUBSCRIBED = 35
 AT_ONCE = 10  # failures that a pair may make at once, at each of the two authenticators
 OURS = "127.0.0.1"
@@ -108,13 +107,6 @@ def listeners(bundle: Bundle) -> list[str]:
             ports = [one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN]
             found += [name] if {bundle.port, bundle.tls_port} <= {*ports} else []
     return sorted(found)
-
-
-def wait_for(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 @dataclass
@@ -549,7 +541,7 @@ class Load:
     def goes_on(self, times: int = 5) -> None:
         """Wait until each kind has been answered that many times more."""
         before = self.counts()
-        wait_for(lambda: all(self.counts()[kind] >= before[kind] + times for kind in KINDS), 2 * PATIENCE)
+        wait_for(lambda: all(self.counts()[kind] >= before[kind] + times for kind in KINDS))
 
     def counts(self) -> Counter[str]:
         return Counter(kind for kind, *_ in self.answers)

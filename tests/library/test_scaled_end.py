@@ -7,8 +7,8 @@ import threading
 from contextlib import suppress
 
 import pytest
-from conftest import CHOSEN, MakeBundle
-from test_scaled import wait_for, workers
+from conftest import CHOSEN, MakeBundle, wait_for
+from test_scaled import workers
 
 from wampauth.testing import RawClient
 from wampauth.testing.node import START_TIMEOUT

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import HERE, Bundle, MakeBundle
+from conftest import HERE, Bundle, MakeBundle, wait_for
 from crossbar.personality import Personality
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
@@ -52,7 +52,6 @@ from wampauth.testing import (
 
 PROMISE = 1.0  # seconds in which who is revoked is out
 SLACK = 1.0  # seconds that a busy machine may take on top
-PATIENCE = 15.0  # seconds
 REVOKED, EXPIRED = "com.example.revoked", "com.example.expired"
 NOT_AUTHORIZED = "wamp.error.not_authorized"
 UNSUBSCRIBE, UNREGISTER = 34, 66
@@ -250,13 +249,6 @@ def goodbye(client: RawClient) -> tuple[str, float]:
     kind, details, reason = client.receive()
     assert (kind, details) == (GOODBYE, {"message": "the credential no longer counts"})
     return reason, time.time()
-
-
-def wait_for(condition: Callable[[], Any], timeout: float = PATIENCE) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def add2(client: RawClient) -> Message:

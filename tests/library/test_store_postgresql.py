@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import psutil  # type: ignore[import-untyped]
 import pytest
 from click.testing import CliRunner, Result
-from conftest import Bundle, MakeBundle
+from conftest import Bundle, MakeBundle, wait_for
 from nacl.signing import SigningKey
 from test_store_later import LATER, earlier, later
 
@@ -65,13 +65,6 @@ def beginning(store: Any) -> Point:
 
 def ticket() -> dict[str, str]:
     return {"kind": "ticket", "verifier": ticket_digest(secrets.token_hex(16))}
-
-
-def wait_for(condition: Callable[[], Any]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 # No password is ever shown

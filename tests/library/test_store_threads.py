@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import Bundle, MakeBundle
+from conftest import Bundle, MakeBundle, wait_for
 from stores import KEY, OTHER_KEY, PATIENCE, TICKET, Loop, by_key, by_ticket, only_postgresql, only_sqlite
 from twisted.internet.defer import CancelledError, Deferred, ensureDeferred, gatherResults
 from twisted.logger import Logger
@@ -250,13 +250,6 @@ def test_checks_are_as_many_as_cores_and_their_queue_is_bounded(
     assert loop.ask(known.by_ticket, by_ticket("again")).authid == "alice"  # there is room again
 
 
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
-
-
 def sooner(answers: "list[Future[Any]]", number: int) -> "list[Future[Any]]":
     """The answers that are there, once there are so many of them."""
     deadline = time.monotonic() + PATIENCE
@@ -367,7 +360,7 @@ def test_a_thread_is_woken_once_for_all_that_waits(monkeypatch: pytest.MonkeyPat
         go_on.set()
         assert [done.get(timeout=PATIENCE) for _ in range(4)] == [ValueError, 0, 1, 2]
         assert woken == [1]
-        wait_until(lambda: pool._working == 0)
+        wait_for(lambda: pool._working == 0)
         pool.callInThread(done.put, 3)
         assert done.get(timeout=PATIENCE) == 3
         assert woken == [2]
@@ -402,10 +395,7 @@ def test_a_connection_that_hangs_is_given_up(
         one.suspend()
     try:
         hanging = [loop.start(known.changes, None) for _ in range(SERVER_THREADS)]
-        deadline = time.monotonic() + PATIENCE
-        while len(known._queries._asking) < SERVER_THREADS:  # type: ignore[union-attr]
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for(lambda: len(known._queries._asking) >= SERVER_THREADS)  # type: ignore[union-attr]
         assert not any(one.done() for one in hanging)
         with monkeypatch.context() as patch:
             patch.setattr(threads, "HANGS", 0.0)
@@ -625,10 +615,7 @@ def stop_node(bundle: Bundle, running: Node) -> None:
         controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
         processes = [controller, *controller.children(recursive=True)]
         assert len(processes) > 1
-        deadline = time.monotonic() + PATIENCE
-        while "the store is away" not in bundle.log:  # so there is a thread that hangs
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for(lambda: "the store is away" in bundle.log)  # so there is a thread that hangs
         started = time.monotonic()
         running.stop()
         assert time.monotonic() - started < PROMISE

@@ -19,7 +19,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, Bundle, MakeBundle
+from conftest import CHOSEN, Bundle, MakeBundle, wait_for
 from strangers import GUESSING, HELLO1, STEPS, crowd, many_files, nest
 from wires import DUMP, Way, Wire, ways
 
@@ -86,13 +86,6 @@ def either(request: pytest.FixtureRequest) -> Bundle:
 def best(bundle: Bundle, serializer: str = "json") -> Way:
     """The way on which a ticket is taken."""
     return ways(bundle, serializer)["wss" if bundle.config == "hardened.yaml" else "ws"]
-
-
-def wait_for(condition: Callable[[], Any], timeout: float) -> None:
-    deadline = time.monotonic() + timeout
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def join(way: Way, source: str = "127.0.0.1") -> Wire:

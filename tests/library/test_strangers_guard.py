@@ -14,7 +14,7 @@ from typing import Any
 import cbor2
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, Bundle, Config, MakeBundle
+from conftest import CHOSEN, Bundle, Config, MakeBundle, wait_for
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as connect_websocket
@@ -177,14 +177,6 @@ def honest(node: Bundle) -> None:
     with client:
         assert client.login_ticket(*GOOD)[0] == WELCOME
     assert time.monotonic() - began < 5
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + 30
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 # -- the log

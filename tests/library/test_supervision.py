@@ -14,8 +14,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, HERE, Bundle, MakeBundle
-from test_node import BOOT, READY, empty_bundle, start_node, until, wait_until
+from conftest import CHOSEN, HERE, Bundle, MakeBundle, wait_for
+from test_node import BOOT, READY, empty_bundle, start_node, until
 from test_sessions import WATCHER
 from websockets.exceptions import ConnectionClosed
 
@@ -341,8 +341,8 @@ def test_a_part_of_the_scaled_node(make_bundle: MakeBundle, what: str, how: sign
     start = start_node(bundle, "--directory", str(bundle.directory), "--config", "scaled.yaml")
     try:
         until(READY, start)
-        wait_until(lambda: all(logs_in(bundle) for _ in range(4)))  # both authenticators, which take turns
-        wait_until(lambda: sum(listens_at(process, bundle.port) for process in processes(start).values()) == 2)
+        wait_for(lambda: all(logs_in(bundle) for _ in range(4)), BOOT)  # both authenticators, which take turns
+        wait_for(lambda: sum(listens_at(process, bundle.port) for process in processes(start).values()) == 2, BOOT)
         found = processes(start)
         found[what].send_signal(how)
         if what == "authenticator1":

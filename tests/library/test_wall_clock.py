@@ -4,14 +4,14 @@ Each process of the node reads a wall clock that is off by what a file says; the
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 import wall_clock
-from conftest import WRONG, Bundle, MakeBundle
+from conftest import WRONG, Bundle, MakeBundle, wait_for
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 from wires import ways
@@ -83,14 +83,6 @@ def clocked(running: Bundle) -> Iterator[Clocked]:
     with clocked.stack:
         yield clocked
     clocked.set_clock(0)
-
-
-def wait_for(condition: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return found
 
 
 def add2(client: RawClient) -> Any:

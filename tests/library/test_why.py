@@ -7,8 +7,9 @@ from contextlib import closing
 from typing import Any
 
 import pytest
+from conftest import wait_for
 from nacl.signing import SigningKey
-from sites import AT_ONCE, OURS, Person, Site, wait_for
+from sites import AT_ONCE, OURS, Person, Site
 
 from wampauth import acts
 from wampauth.store import connect, ticket_digest, writing
