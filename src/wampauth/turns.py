@@ -78,7 +78,7 @@ class Turns:
 
         :param until: seconds on the clock, up to which to wait for it.
         :returns: None: it has come. Else what fires when it comes; fails with a :class:`Refusal` if there have been
-            too many failures meanwhile, or with :class:`Busy` if there was no time.
+            too many failures meanwhile, or with :class:`Busy` if there was no time, or it was cancelled.
         :raises Refusal: if there have been.
         :raises Busy: if too many wait.
         """
@@ -91,7 +91,9 @@ class Turns:
         line = line or Line(address, self._clock.seconds())
         if not self._in_line.take(address):
             raise self._no_time(line)
-        return self._enqueue(Waiting(subject, line, until, Deferred()))
+        turn: Deferred[None] = Deferred(lambda _: self._end(one, self._no_time(line)))  # nobody would leave its turn
+        one: Waiting = Waiting(subject, line, until, turn)
+        return self._enqueue(one)
 
     def leave(self, subject: str, address: str, unproven: Collection[Key] = ()) -> None:
         """An attempt was answered.

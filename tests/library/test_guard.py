@@ -94,7 +94,11 @@ class Attempt:
         self.no: tuple[str, str] | None = None  # URI and text
         self.after: float | None = None  # seconds until it was answered
         self._clock, self._started = clock, clock.seconds()
-        maybeDeferred(procedure, *claimed).addCallbacks(self._accepted, self._refused)
+        self._asked = maybeDeferred(procedure, *claimed).addCallbacks(self._accepted, self._refused)
+
+    def give_up(self) -> None:
+        """The router wants no answer any more: the proxy that has asked for it is gone."""
+        self._asked.cancel()
 
     @property
     def answered(self) -> bool:

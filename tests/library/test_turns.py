@@ -270,6 +270,23 @@ def test_nothing_of_it_is_left_behind(guarded: MakeGuarded) -> None:
     assert not any((waiting._lines, waiting._next, waiting._by_age, waiting._throttle._underway))
 
 
+@pytest.mark.parametrize("method", ["ticket", "cryptosign"])
+@pytest.mark.parametrize("served", [0, 1], ids=["before", "after"])
+def test_those_whose_proxy_is_gone_leave_nothing_behind(guarded: MakeGuarded, method: str, served: int) -> None:
+    """In line, in a check and on the way to a no alike, before or after the first of them have had their answer."""
+    storm = Storm(guarded())
+    storm.come(300, method=method)
+    storm.come(50, authid="fleet", method=method)
+    for _ in range(served):
+        storm.answer(Refused("no such credential"))
+    for attempt in storm.attempts:
+        attempt.give_up()
+    storm.guard.clock.pump([DEADLINE, *[0.0] * 20, DEADLINE, *[0.0] * 20, DEADLINE])
+    assert storm.guard.held() == 0
+    waiting = storm.guard.guard._turns
+    assert not any((waiting._lines, waiting._next, waiting._by_age, waiting._throttle._underway))
+
+
 def test_the_audit_tells_of_them(guarded: MakeGuarded) -> None:
     storm = Storm(guarded())
     storm.come(303)
