@@ -20,12 +20,12 @@ def load(file: Path) -> x509.Certificate:
 
 
 def chain(file: Path) -> list[x509.Certificate]:
-    """Those behind the first certificate in a PEM file, by which clients come from it to an authority that they know.
+    """All in a PEM file: behind the first those by which clients come from it to an authority that they know.
 
     :raises OSError: if it can't be read.
     :raises ValueError: if there is none in it, or one can't be read.
     """
-    return x509.load_pem_x509_certificates(file.read_bytes())[1:]
+    return x509.load_pem_x509_certificates(file.read_bytes())
 
 
 def ends(certificate: x509.Certificate) -> float:

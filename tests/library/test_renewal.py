@@ -16,6 +16,7 @@ import pytest
 import trustme
 from conftest import Bundle, MakeBundle
 from crossbar.common.twisted import endpoint
+from cryptography.x509 import load_pem_x509_certificate
 from OpenSSL import SSL
 from test_hardened import PORTER, add_porter, at, login_bound
 from twisted.internet.ssl import Certificate, CertificateOptions, KeyPair
@@ -140,25 +141,25 @@ def test_one_that_has_run_out_is_not_taken(files: Files) -> None:
     assert renewing.getContext() is not first
 
 
-@pytest.mark.parametrize("where", ["certificate", "chain_certificates"])
+@pytest.mark.parametrize("where", ["certificate", "chain_certificates", "both"])
 def test_the_whole_chain_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    """As authorities hand it out, in one file: a client knows none of those in between."""
+    """As authorities hand it out, in one file: a client knows none of those in between. Each is shown once."""
     root = trustme.CA()
     issued = root.create_child_ca().create_child_ca().issue_cert("localhost")
     own, *between = [pem.bytes() for pem in issued.cert_chain_pems]
     (tmp_path / "server.key").write_bytes(issued.private_key_pem.bytes())
     config: dict[str, Any] = {"key": "server.key", "certificate": "server.pem"}
-    if where == "certificate":
-        own = b"".join([own, *between])
-    else:
-        config[where] = ["between.pem"]
-        (tmp_path / "between.pem").write_bytes(b"".join(between))
-    (tmp_path / "server.pem").write_bytes(own)
+    whole = b"".join([own, *between])
+    if where != "certificate":
+        config["chain_certificates"] = ["between.pem", "server.pem"]
+        (tmp_path / "between.pem").write_bytes(b"".join(reversed(between) if where == "both" else between))
+    (tmp_path / "server.pem").write_bytes(own if where == "chain_certificates" else whole)
     monkeypatch.setattr(endpoint, "_create_tls_server_context", as_the_router_makes_it)
     renew_certificates()
     context = endpoint._create_tls_server_context(config, str(tmp_path), Logger())
     root.cert_pem.write_to_path(str(tmp_path / "root.pem"))
-    assert len(between) == 2
+    shown = [one.to_cryptography() for one in context._options.extraCertChain]
+    assert len(between) == 2 and shown == [load_pem_x509_certificate(one) for one in between]
     shake_hands(context.getContext(), trust(tmp_path / "root.pem"))
 
 

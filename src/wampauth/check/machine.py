@@ -59,7 +59,7 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
 def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
     """Whether it is one, and may be shown now, as may those behind it in the file."""
     try:
-        shown = [served.load(file), *served.chain(file)]
+        shown = served.chain(file)
     except OSError as error:
         yield Finding(place, f"{file}: {error.strerror}")
         return

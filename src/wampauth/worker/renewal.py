@@ -100,8 +100,8 @@ def renew_certificates() -> None:
 
         def whole() -> Any:
             options = make(config, directory, log)
-            behind = [one for file in shown for one in served.chain(file)]
-            options.extraCertChain = [*options.extraCertChain, *map(crypto.X509.from_cryptography, behind)]
+            _, *behind = dict.fromkeys(one for file in shown for one in served.chain(file))  # some are in two of them
+            options.extraCertChain = [*map(crypto.X509.from_cryptography, behind)]
             return options
 
         return Renewing(whole, shown + others)
