@@ -100,12 +100,12 @@ class Registering(ApplicationSession):
     def onLeave(self, details: CloseDetails) -> None:
         """A container may make a new component. Where nobody does, this worker ends: nobody could log in."""
         realm, tell = self.config.realm, partial(self.log.error, PUT_OUT, reason=details.reason)
-        if self._registered.get(realm) is self:
+        if was_registered := self._registered.get(realm) is self:
             del self._registered[realm]
         if details.reason not in worker.ORDERLY and ROUTER_WORKER in sys.argv:
             tell()
             worker.end()
-        else:
+        elif was_registered:  # else Crossbar.io tells whoever has started it
             worker.end_unless(lambda: realm in self._registered, tell, reactor)
         super().onLeave(details)
 

@@ -39,12 +39,11 @@ class Later:
         return (self._tried() or self._refuse)(realm, authid, details)
 
     def _tried(self) -> Procedure | None:
-        now = self._clock.seconds()
-        if self._made is None and (self._failed_at is None or now >= self._failed_at + PAUSE):
+        if self._made is None and (self._failed_at is None or self._clock.seconds() >= self._failed_at + PAUSE):
             try:
                 self._made = self._make()
             except Exception as error:  # the router would tell a stranger "Internal server error", at each login anew
-                self._failed_at = now
+                self._failed_at = self._clock.seconds()
                 self._tell(sentence(error))
         return self._made
 

@@ -124,7 +124,8 @@ class RealmSessions(ApplicationSession):
             await self._adopt(watch, session, first=True)
 
     def onLeave(self, details: CloseDetails) -> None:
-        """Watch no more. Unless the node ends, so must this worker: nobody would end its sessions."""
+        """Watch no more. Unless the node ends, or another one watches, so must this worker: nobody would end its
+        sessions."""
         if self._operating:
             self._operating.stop()
         if self._watch:
@@ -136,7 +137,7 @@ class RealmSessions(ApplicationSession):
                 tell()
                 worker.end()
             else:
-                worker.end_unless(lambda: False, tell, self._clock)
+                worker.end_unless(lambda: self._realm in self._admissions.counts, tell, self._clock)
         self._connections.unwatch(self._realm)
 
     # -- who is here

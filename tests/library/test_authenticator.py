@@ -670,6 +670,22 @@ def test_a_worker_whose_authenticator_has_left_ends(
     assert "".join(logged).count("this worker ends") == len(ended)
 
 
+@pytest.mark.parametrize("process", [component.ROUTER_WORKER, CONTAINER])
+def test_one_that_never_served_ends_no_worker(
+    in_folder: Path, monkeypatch: pytest.MonkeyPatch, logged: list[str], process: str
+) -> None:
+    """It has told why, and whoever has started it hears of that from the router: others may be served here."""
+    clock = Clock()
+    monkeypatch.setattr("sys.argv", ["crossbar", process])
+    monkeypatch.setattr(component, "reactor", clock)
+    monkeypatch.setattr(worker, "end", lambda: pytest.fail("the worker is ended"))
+    made = Authenticator(Tickets, prefix="org.acme.")
+    made.configure({})
+    made.component(ComponentConfig("realm-auth", {})).onLeave(CloseDetails(ORDERLY))
+    clock.advance(LEAVING)
+    assert logged == []
+
+
 def test_two_components_may_end_their_worker(monkeypatch: pytest.MonkeyPatch) -> None:
     """Both are put out at one time; a reactor that is stopped already would complain."""
     clock, left = Clock(), [None]

@@ -92,6 +92,8 @@ class Watched:
         monkeypatch.setattr(sessions, "open_store", lambda where: OpenStore(self.register))
         monkeypatch.setattr(sessions, "open_audit", lambda path: self.audit)
         monkeypatch.setattr(watch, "time", SimpleNamespace(time=lambda: self.moment))
+        self.ends: list[float] = []  # when the worker was ended; not so the reactor of other tests
+        monkeypatch.setattr(worker, "end", lambda: self.ends.append(self.clock.seconds()))
         rules = {"frontend": [{"uri": "com.example.", "match": "prefix", "allow": ALL}]}
         config = ComponentConfig("realm1", {"roles": rules})
         self.component = sessions.sessions_of(FakeAuthenticator(store))(config, self.clock)
@@ -855,7 +857,7 @@ def test_a_component_that_was_made_to_leave_denies_everything_and_says_so(watche
     assert watched.may(details)
     watched.component.onLeave(CloseDetails("wamp.close.killed", None))
     assert not watched.may(details)
-    assert len(log) == 1
+    assert len(log) == len(watched.ends) == 1
     assert "this worker ends" in log[0]
 
 
@@ -870,8 +872,18 @@ def test_who_puts_it_out_may_name_any_reason(watched: Watched, log: list[str], r
     """As ``wamp.session.kill`` does that is given none: it is no orderly end if the worker goes on."""
     watched.component.onLeave(CloseDetails(reason, None))
     watched.clock.advance(worker.LEAVING)
+    assert watched.ends == [worker.LEAVING]
     assert len(log) == 1
     assert f"({reason}); this worker ends" in log[0]
+
+
+def test_another_one_may_take_its_place(watched: Watched, monkeypatch: pytest.MonkeyPatch, log: list[str]) -> None:
+    """As when an operator has the router stop the component, and start it anew."""
+    watched.component.onLeave(CloseDetails(worker.ORDERLY[0], None))
+    other = Watched(monkeypatch)
+    assert other.start() is None
+    watched.clock.advance(worker.LEAVING)
+    assert not (watched.ends or other.ends or log)
 
 
 def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> None:
