@@ -15,7 +15,7 @@ import pytest
 from conftest import CHOSEN, Bundle, MakeBundle
 from strangers import HELLO1, nest
 from websockets.exceptions import InvalidStatus
-from wires import DUMP, Way
+from wires import DUMP, PATIENCE, Way, Wire
 
 from wampauth.testing.wamp import (
     ABORT,
@@ -23,6 +23,7 @@ from wampauth.testing.wamp import (
     CHALLENGE,
     GOODBYE,
     HELLO,
+    INVOCATION,
     ROLES,
     WELCOME,
     RawClient,
@@ -170,6 +171,62 @@ def test_a_signature_lets_nobody_in_twice(scaled: Bundle, name: str, serializer:
                 came.append(wire.receive()[0])
         assert {*came} <= {GOODBYE, ABORT}
     honest(scaled)
+
+
+def proof(bundle: Bundle, wire: Wire) -> list[Any]:
+    """The answer to the challenge that comes over a connection."""
+    extra = {"pubkey": pubkey(bundle.device), "channel_binding": None}
+    wire.send([HELLO, None, {"roles": ROLES, "authmethods": ["cryptosign"], "authextra": extra}])
+    return [AUTHENTICATE, sign(bundle.device, wire.receive()), {}]
+
+
+def nobody_is_here(bundle: Bundle) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while bundle.wampauth("sessions", "--json").output.strip():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@EACH_WAY
+def test_a_connection_leaves_no_session_behind(scaled: Bundle, name: str) -> None:
+    """However often its client has sent its proof."""
+    with way(scaled, name).open() as wire:
+        wire.send(*[proof(scaled, wire)] * 5)
+        wire.ends()
+    nobody_is_here(scaled)
+    honest(scaled)
+
+
+@EACH_WAY
+@pytest.mark.parametrize(
+    ("said", "heard"),
+    [([INVOCATION, 1, 1, {}], [[GOODBYE, "wamp.close.transport_lost"]]), (HELLO1, [])],
+    ids=["the router hangs up", "the proxy does"],
+)
+def test_nonsense_of_one_who_is_in_ends_the_connection(scaled: Bundle, name: str, said: Any, heard: Any) -> None:
+    with way(scaled, name).open() as wire:
+        wire.send(proof(scaled, wire))
+        assert wire.receive()[0] == WELCOME
+        wire.send(said)
+        assert [message[::2] for message in wire.ends()] == heard
+    nobody_is_here(scaled)
+
+
+def test_a_router_out_of_reach(scaled: Bundle) -> None:
+    """Its clients are told to try again, which helps once it is back, also over the same connection."""
+    socket = scaled.directory / "sockets" / "realms.sock"
+    socket.rename(socket.with_suffix(".away"))
+    try:
+        with way(scaled, "ws").open() as wire:
+            wire.send(proof(scaled, wire))
+            told = [ABORT, {"message": "the router is out of reach: try again"}, "wamp.error.canceled"]
+            assert wire.receive() == told
+            socket.with_suffix(".away").rename(socket)
+            wire.send(proof(scaled, wire))
+            assert wire.receive()[0] == WELCOME
+    finally:
+        if not socket.exists():
+            socket.with_suffix(".away").rename(socket)
 
 
 def test_a_proxy_tells_of_foreign_origins(scaled: Bundle) -> None:

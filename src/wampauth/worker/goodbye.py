@@ -1,47 +1,77 @@
-"""How does a client behind a proxy learn why its session was ended?
+"""How does a client behind a proxy learn why its session has ended, or can't be had?
 
 When the router ends a session, it says GOODBYE with the reason. The proxy of Crossbar.io 26.10.1 answers that in the
 client's place, keeps the reason to itself, and sends a GOODBYE of its own without one, or just loses the connection.
-Here the router's GOODBYE is passed on, and the connection is closed when the client has answered, or soon after.
+Here the router's GOODBYE is passed on, and the connection is closed when the client has answered, or soon after. So it
+is if the proxy loses the router: to be told ``wamp.close.normal`` then would keep a client from coming back. And the
+router's ABORT is passed on, where the proxy would say that authentication has failed.
 """
 
 from contextlib import suppress
 from typing import Any
 
 from autobahn.exception import Disconnected
-from autobahn.wamp.exception import TransportLost
+from autobahn.wamp.exception import ApplicationError, TransportLost
+from autobahn.wamp.message import Abort, Challenge, Goodbye, Welcome
+from autobahn.wamp.types import CloseDetails
 
 HUNG_UP = (Disconnected, TransportLost)  # the client has, a moment ago
 PATIENCE = 0.5  # seconds that a client may take to answer
+AGAIN = "the router is out of reach: try again"
 
 
 def pass_on() -> None:
     """Change the proxy's side of a session at the router: that module has just been loaded."""
-    from autobahn.wamp import message
     from crossbar.worker.proxy import ProxyBackendSession
 
-    about_the_session = (message.Welcome, message.Challenge, message.Abort, message.Goodbye)
-    receive = ProxyBackendSession.onMessage
+    receive, close = ProxyBackendSession.onMessage, ProxyBackendSession.onClose
 
     def received(self: Any, told: Any) -> None:
-        if isinstance(told, message.Goodbye) and self._session_id and not self._goodbye_sent:
-            client, self._frontend = self._frontend, None  # so that nothing else is said to it
-            if client is not None and client.transport is not None:
-                _end(client, told)
-        if self._frontend is None and not isinstance(told, about_the_session):
+        if isinstance(told, Goodbye) and self._session_id and not self._goodbye_sent:
+            _end(self, told)
+        elif isinstance(told, Abort) and not self._session_id:
+            _turn_away(self, Abort(told.reason))
+        if self._frontend is None and not isinstance(told, Welcome | Challenge | Abort | Goodbye):
             return  # it was under way when the session ended, and there is nobody left to hear it
         with suppress(*HUNG_UP):
             receive(self, told)
 
-    ProxyBackendSession.onMessage = received
+    def closed(self: Any, was_clean: bool) -> None:
+        if self._session_id:
+            _end(self, Goodbye(CloseDetails.REASON_TRANSPORT_LOST, AGAIN))
+        else:
+            _turn_away(self, Abort(ApplicationError.CANCELED, AGAIN))
+        close(self, was_clean)
+
+    ProxyBackendSession.onMessage, ProxyBackendSession.onClose = received, closed
 
 
-def _end(client: Any, told: Any) -> None:
-    """Say GOODBYE to a client, and hear nothing more of it but that it hangs up."""
+def _parted(session: Any) -> Any:
+    """The client of a session that is over, unless it has left before. Neither knows of the other any more."""
+    client, session._frontend = session._frontend, None
+    sessions = client._controller._backends_by_frontend if client else {}
+    if sessions.get(client) is not session:
+        return None
+    del sessions[client]  # else it is kept for as long as the proxy runs
+    client._backend_session = None
+    return client if client.transport is not None else None
+
+
+def _turn_away(session: Any, told: Any) -> None:
+    """Tell the client of a session that it can't have it. It may try again."""
+    if client := _parted(session):
+        client.is_let_in = False
+        with suppress(*HUNG_UP):
+            client._forward(told)
+
+
+def _end(session: Any, told: Any) -> None:
+    """Say GOODBYE to the client of a session, and hear nothing more of it but that it hangs up."""
     from twisted.internet import reactor
 
-    client._backend_session = None
-    client._controller._backends_by_frontend.pop(client, None)  # else it is kept for as long as the proxy runs
+    client = _parted(session)
+    if client is None:
+        return
     with suppress(*HUNG_UP):
         client._forward(told)
     transport = client.transport

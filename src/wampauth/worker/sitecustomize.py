@@ -15,8 +15,8 @@ that a stranger could use are taken away:
 
 A listener shows a renewed certificate without a restart (``renewal.py``). Authenticators hear of proofs that were right
 (``proven.py``).
-A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
-(``announced.py``); the operator is told which Origins are refused.
+A client behind a proxy is told why its session was ended (``goodbye.py``) and has one on a connection (``joining.py``),
+and the router is told of one that came over TLS (``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
 And of a module that can't be imported it writes what has happened where, and not the text of the exception, which may
 hold a secret (``importing.py``).
@@ -49,7 +49,11 @@ CHANGED = {  # modules of the router, and what changes them
         ("wampauth.worker.importing", "of_factories"),
     ],
     "crossbar.worker": [("wampauth.worker.importing", "of_components")],
-    "crossbar.worker.proxy": [("wampauth.worker.goodbye", "pass_on"), ("wampauth.worker.announced", "announce")],
+    "crossbar.worker.proxy": [
+        ("wampauth.worker.goodbye", "pass_on"),
+        ("wampauth.worker.joining", "keep_to_one"),
+        ("wampauth.worker.announced", "announce"),
+    ],
 }
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
 
