@@ -336,6 +336,43 @@ def test_what_is_given_up_before_its_turn_is_not_begun(turns: Callable[[int], Tu
 # The threads
 
 
+class Unable(threading.Thread):
+    """The system has as many as it allows."""
+
+    def start(self) -> None:
+        raise RuntimeError("can't start new thread")
+
+
+def test_what_no_thread_can_be_started_for_fails_and_the_next_is_done(
+    turns: Callable[[int], Turns], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = turns(16)
+    queue.go_on.set()
+    with monkeypatch.context() as full:
+        full.setattr(queue.pool, "threadFactory", Unable)
+        for one in queue.ask(*["alice"] * 8, "bob"):
+            with pytest.raises(RuntimeError, match="can't start new thread"):
+                one.result(PATIENCE)
+    assert [one.result(PATIENCE) for one in queue.ask(*["alice"] * 8)] == ["alice"] * 8
+    assert len(queue.pool.threads) == 1
+
+
+def test_where_no_other_thread_can_be_started_the_first_does_it_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    pool, go_on, done = Threads(0, 2), threading.Event(), SimpleQueue[int]()
+    pool.start()
+    try:
+        pool.callInThread(go_on.wait, PATIENCE)
+        with monkeypatch.context() as full:
+            full.setattr(pool, "threadFactory", Unable)
+            for number in range(3):
+                pool.callInThread(done.put, number)
+        go_on.set()
+        assert [done.get(timeout=PATIENCE) for _ in range(3)] == [0, 1, 2]
+    finally:
+        go_on.set()
+        pool.stop()
+
+
 def test_a_thread_is_woken_once_for_all_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """And one that fails keeps nothing else from being done."""
     woken, go_on, begun = [0], threading.Event(), threading.Event()

@@ -36,13 +36,31 @@ class Threads(ThreadPool):
 
     def callInThread(self, work: Callable[..., Any], *args: Any) -> None:
         """Do `work`, called with `args`, once a thread is free. One that is busy goes on with it by itself: to wake a
-        thread costs as much as a look-up."""
+        thread costs as much as a look-up.
+
+        :raises Exception: if there is none, and the system can't start one just now.
+        """
         with self._lock:
             self._work.append((work, args))
             if self._working >= self.max:
                 return
             self._working += 1
-        super().callInThread(self._work_on)
+        try:
+            super().callInThread(self._work_on)
+        except Exception:
+            if self._leaves_it_to_others():
+                return
+            raise
+
+    def _leaves_it_to_others(self) -> bool:
+        """No thread could be started for the newest work: whether one that there is goes on with it. Else it is
+        dropped, and the next work tries again."""
+        self.threads[:] = [thread for thread in self.threads if thread.ident is not None]  # else it would be joined
+        with self._lock:
+            self._working -= 1
+            if not self._working:
+                self._work.clear()
+            return self._working > 0
 
     def _work_on(self) -> None:
         while True:

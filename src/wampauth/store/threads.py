@@ -46,7 +46,7 @@ class Queue:
             return fail(Busy(self._full))
         answer: Deferred[Any] = Deferred()  # who cancels it doesn't make room: the thread is still busy
         self._unfinished.add(answer)
-        self._threads.callInThread(self._in_thread, answer, work, args)
+        self._begin(answer, work, args)
         return answer
 
     def __len__(self) -> int:
@@ -59,6 +59,12 @@ class Queue:
             if not answer.called:
                 answer.errback(Stopping())
 
+    def _begin(self, answer: "Deferred[Any]", work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        try:
+            self._threads.callInThread(self._in_thread, answer, work, args)
+        except Exception:  # the system has no thread to spare: what isn't done mustn't keep its place
+            self._give(answer, Failure())
+
     def _in_thread(self, answer: "Deferred[Any]", work: Callable[..., Any], args: tuple[Any, ...]) -> None:
         try:
             if self._closed:
@@ -66,6 +72,10 @@ class Queue:
             result = work(*args)
         except BaseException:
             result = Failure()
+        self._give(answer, result)
+
+    def _give(self, answer: "Deferred[Any]", result: Any) -> None:
+        """From whatever thread."""
         self._answers.append((answer, result))
         if not self._is_called:  # one wake-up for many answers: to wake the reactor costs as much as a look-up
             self._is_called = True
@@ -124,7 +134,7 @@ class FairQueue(Queue):
                 self._places.leave(address)
                 continue
             self._running[answer] = address, time.monotonic()
-            self._threads.callInThread(self._in_thread, answer, work, args)
+            self._begin(answer, work, args)
 
     def _is_done(self, answer: "Deferred[Any]") -> None:
         if answer in self._running:
