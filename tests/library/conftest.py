@@ -100,8 +100,8 @@ class Bundle(Folder):
         return node
 
     def wampauth(self, *args: str, check: bool = True, **environment: str) -> Result:
-        """Do what ``wampauth`` does on this store; test_cli.py and README.md run it as a process of its own."""
-        result = CliRunner().invoke(cli.main, ["--store", str(self.store), *args], env=environment)
+        """Do what ``wampauth`` does on this store."""
+        result = wampauth(self.directory, *args, env=environment)
         assert not check or result.exit_code == 0, result.output
         return result
 
@@ -183,6 +183,11 @@ def _line(authid: str, realm: str, role: str, extra: dict[str, Any], kind: str, 
     return json.dumps(principal).encode()
 
 
+def wampauth(folder: Path, *args: str, **options: Any) -> Result:
+    """Do what ``wampauth`` does on the store there; test_cli.py and README.md run it as a process of its own."""
+    return CliRunner().invoke(cli.main, ["--store", str(folder / "principals.db"), *args], **options)
+
+
 def read_audit(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The records in these files, in order of time."""
     lines = [line for file in files for line in file.read_text().splitlines()]
@@ -259,6 +264,17 @@ def logged() -> Iterator[list[str]]:
     globalLogPublisher.addObserver(observe)
     yield lines
     globalLogPublisher.removeObserver(observe)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 4 MB."""
+    (folder := tmp_path / "disk").mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("mounting a small file system needs root and CAP_SYS_ADMIN")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @contextmanager

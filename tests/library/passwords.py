@@ -16,7 +16,7 @@ import trustme
 from autobahn.wamp import auth
 from autobahn.wamp.types import Challenge
 from click.testing import CliRunner
-from conftest import Config, Folder, free_port, read_config
+from conftest import Config, Folder, free_port, read_config, wampauth
 from wires import Way, Wire
 
 from wampauth import cli
@@ -139,7 +139,7 @@ class PasswordNode(Folder):
         return WiredClient(Way(name, address, websocket=False).open())
 
     def wampauth(self, *args: str, **options: Any) -> str:
-        done = CliRunner().invoke(cli.main, ["--store", str(self.directory / "principals.db"), *args], **options)
+        done = wampauth(self.directory, *args, **options)
         assert done.exit_code == 0, done.output
         return done.stdout
 

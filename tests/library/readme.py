@@ -270,10 +270,7 @@ class Shell:
 
 @cache
 def set_up() -> Path:
-    """The project with the demo's keys and principals, in a folder that lasts as long as this process.
-
-    Its virtual environment is ours, and counts as new: that isn't what is tested here.
-    """
+    """The project with the demo's keys and principals, in a folder that lasts as long as this process."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     listing = ["git", "ls-files", "-coz", "--exclude-standard"]
@@ -281,15 +278,20 @@ def set_up() -> Path:
         if name and (HERE / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(HERE / name, folder / name)
+    add_environment(folder)
+    made = ["make", "-s", ".crossbar/principals.db"]
+    subprocess.run(made, cwd=folder, env=environment(folder), check=True, capture_output=True)
+    return folder
+
+
+def add_environment(folder: Path) -> None:
+    """A .venv that counts as set up, and is the one that the tests run in."""
     (folder / ".venv").mkdir()
     for part in Path(sys.prefix).iterdir():
         if part.name not in ("run", "dev"):
             (folder / ".venv" / part.name).symlink_to(part)
     for mark in "run", "dev":
         (folder / ".venv" / mark).touch()
-    made = ["make", "-s", ".crossbar/principals.db"]
-    subprocess.run(made, cwd=folder, env=environment(folder), check=True, capture_output=True)
-    return folder
 
 
 def environment(folder: Path) -> dict[str, str]:

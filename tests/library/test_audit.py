@@ -26,7 +26,6 @@ from wampauth.claims import Principal, Refused
 from wampauth.guard import Guard
 from wampauth.settings import Settings
 
-HERE = Path(__file__).parents[2]
 FOUND: dict[str, Any] = {"authid": "alice", "credential": "0123456789abcdef", "realm": "realm1"}
 ANSWER = Principal("alice", "realm1", "frontend", credential=FOUND["credential"])
 KEY = "ab" * 32

@@ -15,13 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
-from conftest import HERE, Bundle, MakeBundle
+from conftest import HERE, Bundle, MakeBundle, wampauth
 from nacl.signing import SigningKey
 from stores import Loop
 from twisted.internet.defer import Deferred
 
-from wampauth import Principal, Refused, TicketClaim, cli, enrolment
+from wampauth import Principal, Refused, TicketClaim, enrolment
 from wampauth import store as stores
 from wampauth.store import OpenStore, connect, create, enrolling, moments, showing, writing
 from wampauth.testing import ABORT, GOODBYE, WELCOME, Message, RawClient
@@ -38,10 +37,6 @@ def pubkey(key: SigningKey) -> str:
 
 
 # -- the operator
-
-
-def wampauth(folder: Path, *args: str, **options: Any) -> Any:
-    return CliRunner().invoke(cli.main, ["--store", str(folder / "principals.db"), *args], **options)
 
 
 NEW = ("--realm", "devices", "--role", "device")
@@ -455,15 +450,21 @@ def test_the_example_enrols_once_and_then_needs_no_token(node: Bundle, tmp_path:
     assert device(1, other, "example", token).returncode == 2
 
 
-def test_a_device_whose_answer_was_lost_finds_its_key_registered(node: Bundle, tmp_path: Path) -> None:
+def lose_the_answer(node: Bundle, folder: Path) -> str:
+    """Enrol a device, whose key lies there, and which hears nothing of it; its token."""
     token, key = token_for(node, "lost"), SigningKey.generate()
-    (tmp_path / "device.key").write_bytes(bytes(key))
+    (folder / "device.key").write_bytes(bytes(key))
     with cutting_line(node.port) as port, RawClient(f"ws://127.0.0.1:{port}/ws") as client:
         client.hello("devices", "ticket", "lost", shown(key, token, "lost"))
         with pytest.raises(Exception, match="close"):
             client.authenticate(token)
     (known,) = json.loads(node.wampauth("show", "lost", "--json").stdout)["credentials"]
     assert (known["kind"], known["verifier"]) == ("key", pubkey(key))
+    return token
+
+
+def test_a_device_whose_answer_was_lost_finds_its_key_registered(node: Bundle, tmp_path: Path) -> None:
+    token = lose_the_answer(node, tmp_path)
     again = device(node.port, tmp_path, "lost", token)
     assert (again.returncode, again.stdout) == (0, "joined: realm=devices authid=lost authrole=device\n")
 

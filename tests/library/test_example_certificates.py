@@ -16,7 +16,7 @@ import pytest
 import trustme
 from autobahn.wamp.exception import ApplicationError
 from click.testing import CliRunner, Result
-from conftest import HERE, free_port, read_config
+from conftest import HERE, free_port, read_config, wampauth
 from example_nodes import Example, falling, running
 from nacl.signing import SigningKey
 from passwords import WiredClient
@@ -97,8 +97,7 @@ class Node:
         return f"wss://localhost:{self.made.port}/ws"
 
     def wampauth(self, *args: str) -> Result:
-        store = str(self.made.directory / "principals.db")
-        return CliRunner().invoke(cli.main, ["--store", store, *args])
+        return wampauth(self.made.directory, *args)
 
     def pin(self, authid: str, file: Path, *options: str) -> str:
         """Let a device in by its certificate; the credential's id."""

@@ -305,18 +305,6 @@ def test_no_room_for_a_new_store_or_a_new_key(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 512 KiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(place)]
-    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True, check=False).returncode != 0:
-        pytest.skip("mounting a small file system needs root and CAP_SYS_ADMIN")
-    yield place
-    subprocess.run(["umount", str(place)], check=True)
-
-
 def test_disk_full(small_disk: Path) -> None:
     path, filler = small_disk / "principals.db", small_disk / "filler"
     assert run(path, *ADD_BOB).exit_code == 0

@@ -15,11 +15,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bundle, MakeBundle, wait_for
+from conftest import HERE, Bundle, MakeBundle, wait_for
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 
@@ -44,7 +43,6 @@ from wampauth.testing.wamp import (
 AT_ONCE = 5  # attempts that a connection may make
 DELAY, DEADLINE = 0.5, 3.0  # seconds; the node's settings. The delay is twice the default, for busy machines
 SLACK = 2.0  # seconds that a busy machine may take besides
-HERE = Path(__file__).parents[2]
 DOORS = ("ws", "ws-function")
 ALICE, BOB, MALLORY, STRANGER = (SigningKey(bytes([number]) * 32) for number in range(1, 5))
 KEYS = {term: SigningKey(bytes([number]) * 32) for number, term in enumerate(("revoked", "expired", "early"), 100)}

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from conftest import CHOSEN, Bundle, size_limit
+from conftest import CHOSEN, Bundle, size_limit, wampauth
 from nacl.signing import SigningKey
 from test_history import line
 
@@ -31,7 +31,7 @@ class Operator:
         self.folder, self.store = folder, folder / "principals.db"
 
     def run(self, *args: str, **options: Any) -> Result:
-        return CliRunner().invoke(cli.main, ["--store", str(self.store), *args], **options)
+        return wampauth(self.folder, *args, **options)
 
     def done(self, *args: str, **options: Any) -> Result:
         done = self.run(*args, **options)

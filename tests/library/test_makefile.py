@@ -16,6 +16,7 @@ import pytest
 from conftest import CHOSEN, HERE
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from readme import add_environment
 
 TOLD_TO_SET_UP = "Setting up .venv"
 CONFIGURATIONS = ["config.json", "hardened.yaml", "scaled.yaml"]
@@ -54,16 +55,6 @@ def copy_bundle(folder: Path) -> Path:
     for name in CONFIGURATIONS:
         shutil.copy(HERE / ".crossbar" / name, folder / ".crossbar")
     return folder
-
-
-def add_environment(folder: Path) -> None:
-    """A .venv that counts as set up, and is the one that the tests run in."""
-    (folder / ".venv").mkdir()
-    for part in Path(sys.prefix).iterdir():
-        if part.name not in ("run", "dev"):
-            (folder / ".venv" / part.name).symlink_to(part)
-    for mark in "run", "dev":
-        (folder / ".venv" / mark).touch()
 
 
 def add_fakes(folder: Path) -> None:

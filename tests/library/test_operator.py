@@ -6,14 +6,13 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import CHOSEN, Bundle
+from conftest import CHOSEN, HERE, Bundle
 from nacl.signing import SigningKey
 from sites import ending
 from test_history import BEGIN, line
@@ -25,7 +24,6 @@ from wampauth.testing.wamp import WELCOME, RawClient
 
 PROJECT = ("--prefix", "org.acme.", "--realm", "realm1", "--role", "r")
 KEY = bytes(SigningKey.generate().verify_key).hex()
-HERE = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -282,19 +280,6 @@ def test_show_has_live_sessions(bundle: Bundle) -> None:
 
 
 # -- a disk that is full
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = shutil.which("mount") and os.geteuid() == 0
-    command = ["mount", "-t", "tmpfs", "-o", "size=4m,mode=700", "tmpfs", str(folder)]
-    if not mounted or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("only root can mount a small file system, and not everywhere")
-    yield folder
-    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def fill(folder: Path) -> None:

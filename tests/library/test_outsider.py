@@ -7,13 +7,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from conftest import HERE
+from test_package import build
 
 PATIENCE = 300.0  # seconds
 PASSED = re.compile(r"^(\d+) passed", re.MULTILINE)
@@ -23,7 +23,6 @@ PASSED = re.compile(r"^(\d+) passed", re.MULTILINE)
 class Outside:
     """An environment with the wheel in it, and a project."""
 
-    wheel: Path
     environment: Path
     project: Path
 
@@ -53,24 +52,14 @@ def run(command: list[str], folder: Path, **environment: str) -> str:
 @pytest.fixture(scope="module")
 def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     folder = tmp_path_factory.mktemp("outside")
-    made = Outside(build(folder), folder / "environment", folder / "acme")
-    install(made.wheel, made.environment)
+    made = Outside(folder / "environment", folder / "acme")
+    (source := folder / "source").mkdir()
+    install(build(source), made.environment)
     unused = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(__file__).with_name("outsider"), made.project, ignore=unused)
     shutil.copy(HERE / "examples" / "own_store.py", made.project)
     yield made
     shutil.rmtree(made.project)
-
-
-def build(folder: Path) -> Path:
-    """Build the wheel out of a copy: what setuptools leaves behind stays there."""
-    source = folder / "source"
-    shutil.copytree(HERE / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in "pyproject.toml", "README.md", "LICENSE":
-        shutil.copy(HERE / name, source)
-    run([*pip(), "wheel", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", ".", "./source"], folder)
-    (wheel,) = folder.glob("*.whl")
-    return wheel
 
 
 def install(wheel: Path, environment: Path) -> None:
@@ -90,19 +79,6 @@ def install(wheel: Path, environment: Path) -> None:
 
 def pip() -> list[str]:
     return [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
-
-
-def test_the_wheel_holds_the_library_and_nothing_else(outside: Outside) -> None:
-    with zipfile.ZipFile(outside.wheel) as wheel:
-        names = set(wheel.namelist())
-    here = {f"wampauth/{file.relative_to(HERE / 'src' / 'wampauth')}" for file in library() if file.is_file()}
-    assert {name for name in names if not name.startswith("wampauth-")} == here
-    assert {"wampauth/py.typed", "wampauth/store/schema/001.sql"} <= names
-    assert any(name.endswith("/licenses/LICENSE") for name in names)
-
-
-def library() -> Iterator[Path]:
-    return (file for file in (HERE / "src" / "wampauth").rglob("*") if "__pycache__" not in file.parts)
 
 
 def test_the_library_is_the_one_of_the_wheel(outside: Outside) -> None:

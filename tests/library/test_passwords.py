@@ -13,8 +13,7 @@ from typing import Any
 
 import pytest
 from autobahn.wamp.auth import derive_scram_credential
-from click.testing import CliRunner
-from conftest import wait_for
+from conftest import wait_for, wampauth
 from example_nodes import falling
 from nacl.signing import SigningKey
 from passwords import (
@@ -30,7 +29,7 @@ from passwords import (
 from test_guard import Attempt, Check, Guarded
 from test_readme import text_of
 
-from wampauth import Principal, Refused, ScramClaim, SettingsError, cli, names, scram
+from wampauth import Principal, Refused, ScramClaim, SettingsError, names, scram
 from wampauth.claims import CraClaim, ScramVerifier
 from wampauth.probe import passwords
 from wampauth.probe.answers import Answer
@@ -212,10 +211,6 @@ def test_the_place_is_a_realm_and_a_role() -> None:
 
 
 # -- the operator
-
-
-def wampauth(folder: Path, *args: str, **options: Any) -> Any:
-    return CliRunner().invoke(cli.main, ["--store", str(folder / "principals.db"), *args], **options)
 
 
 def test_a_password_is_asked_for_twice(tmp_path: Path) -> None:

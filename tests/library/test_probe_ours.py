@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from conftest import CHOSEN, Bundle, MakeBundle
+from probing import MAY_BE
 
 from wampauth import cli
 from wampauth.probe.catalogue import ROWS
-from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE
+from wampauth.probe.report import FALLS, HOLDS, NOT_APPLICABLE
 
 # What each still falls to, and why. All else holds, or isn't applicable.
 LESSON = {
@@ -21,8 +22,6 @@ LESSON = {
     "prefix-topic",  # static permissions
     "forward-for",
 }
-# With a chosen ticket in the store, guesses at many authids are as slow as Argon2id is on this machine.
-MAY_BE = {"guesses-authids": {CANT_TELL}, "known-time": {CANT_TELL}}
 
 
 Rows = dict[str, dict[str, str]]

@@ -10,7 +10,7 @@ import pytest
 from conftest import CHOSEN, Bundle, Config, MakeBundle
 from nacl.signing import SigningKey
 from passwords import CHECKS, PASSWORD, SECRET, Scram, cra_proof, login_cra, login_scram
-from test_enrolment import cutting_line, device, shown, token_for
+from test_enrolment import cutting_line, device, lose_the_answer, shown, token_for
 from test_example_certificates import Shop, forged
 from websockets.exceptions import WebSocketException
 
@@ -171,14 +171,7 @@ def test_who_proves_it_pays_nothing_and_who_does_not_runs_out(scaled: Bundle) ->
 
 
 def test_a_device_enrols_though_its_answer_is_lost(scaled: Bundle, tmp_path: Any) -> None:
-    token, key = token_for(scaled, "lost"), SigningKey.generate()
-    (tmp_path / "device.key").write_bytes(bytes(key))
-    with cutting_line(scaled.port) as port, RawClient(f"ws://127.0.0.1:{port}/ws") as client:
-        client.hello("devices", "ticket", "lost", shown(key, token, "lost"))
-        with pytest.raises(Exception, match="close"):
-            client.authenticate(token)
-    (known,) = json.loads(scaled.wampauth("show", "lost", "--json").stdout)["credentials"]
-    assert (known["kind"], known["verifier"]) == ("key", pubkey(key))
+    lose_the_answer(scaled, tmp_path)
 
 
 def test_a_device_enrols_and_stays(scaled: Bundle, tmp_path: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from conftest import HERE, Bundle
+from conftest import HERE, Bundle, wampauth
 from stores import Loop, by_ticket
 
 from wampauth import cli, names
@@ -211,7 +211,7 @@ def test_a_name_is_pasted_into_a_command(tmp_path: Path, pasted: str) -> None:
     """Wherever it is typed, it means the same; and of whom something is told, the same is told."""
 
     def done(*args: str, **options: Any) -> str:
-        result = CliRunner().invoke(cli.main, ["--store", str(tmp_path / "principals.db"), *args], **options)
+        result = wampauth(tmp_path, *args, **options)
         assert result.exit_code == 0, result.output
         return result.stdout
 
@@ -233,9 +233,7 @@ def test_a_name_is_pasted_into_a_command(tmp_path: Path, pasted: str) -> None:
 
 
 def test_an_empty_secret_file(tmp_path: Path) -> None:
-    store = str(tmp_path / "principals.db")
-    CliRunner().invoke(cli.main, ["--store", store, "add", "alice", "--realm", "realm1", "--role", "r"])
+    wampauth(tmp_path, "add", "alice", "--realm", "realm1", "--role", "r")
     for end in "\n", "\r\n":
-        command = ["--store", store, "ticket", "alice", "--from-env", "T"]
-        refused = CliRunner().invoke(cli.main, command, env={"T": end})
+        refused = wampauth(tmp_path, "ticket", "alice", "--from-env", "T", env={"T": end})
         assert refused.exit_code == 1 and "T isn't set" in refused.stderr
