@@ -41,7 +41,7 @@ class Admissions:
         :param prefix: of the authenticator's URIs: two authenticators in one realm keep to their own.
         :param key: at least :data:`KEY` bytes, the same wherever the authenticator and its ``Sessions`` run.
         """
-        self._prefix, self._key = prefix, key
+        self.prefix, self._key = prefix, key
         self._mark = functools.lru_cache(maxsize=MARKS)(self._made_mark)  # each is made, and soon looked at
         self.challenged = Challenged(prefix)
         self.counts: dict[str, Callable[[str], int]] = {}  # by realm: how many sessions an authid has there
@@ -107,7 +107,7 @@ class Admissions:
         """The HMAC. A serializer may make 5 of 5.0, so that a number is always written as a float."""
         moment = None if expires is None else float(expires)
         more = [] if latest is None else [float(latest)]
-        text = json.dumps([self._prefix, realm, authid, role, credential, moment, *more])
+        text = json.dumps([self.prefix, realm, authid, role, credential, moment, *more])
         return hmac.digest(self._key, text.encode(), "sha256")[:LENGTH].hex()
 
 

@@ -17,7 +17,7 @@ from wampauth import starting, worker
 from wampauth.admission import Challenged
 from wampauth.guard import OWN_REALMS
 from wampauth.service import Service
-from wampauth.told import place
+from wampauth.told import Stopped, place
 
 ROUTER_WORKER = "crossbar.worker.router.RouterController"  # in the arguments of such a process
 PUT_OUT = "the authenticator was put out of its realm ({reason}); this worker ends"
@@ -114,7 +114,7 @@ class Registering(ApplicationSession):
         refusal is a mistake, ours or of what the checks do with their session. Its text may quote what a client has
         sent, so only its place is told."""
         error = fail.value
-        if isinstance(error, CancelledError):
-            return  # nobody waits for an answer any more: who asked is gone, or the node is stopping
+        if isinstance(error, CancelledError | Stopped):
+            return  # nobody waits for it: who asked is gone, or the node stops; or our start has failed, which is told
         if not (isinstance(error, ApplicationError) and error.error.startswith(self._authenticator.prefix)):
             self.log.error("the guard has failed: {fault}", fault=place(error))

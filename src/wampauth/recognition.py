@@ -11,14 +11,19 @@ from wampauth.claims import Principal
 from wampauth.live import Live
 from wampauth.settings import Settings
 
-IN_THIS_PROCESS: set[Admissions] = set()  # of those whose sessions are watched
+WATCHED: set[tuple[str, Admissions]] = set()  # in this process: in which realm, and whose sessions
 NO_STORE = (
     "sessions in {realm} stand on credentials, but there is no setting 'store' to ask whether these still count: "
     "they end when their time is up, and not before"
 )
 NOT_OURS = (
     "a session in {realm} has a mark that nobody here knows, and is left alone. It may be forged; if it isn't: "
-    "authenticators and Sessions in different processes need the same file as 'admission_key'"
+    "authenticators and Sessions in different processes need the same file as 'admission_key', and each Authenticator "
+    "needs `sessions` of its own"
+)
+ELSEWHERE = (
+    "a session in {realm} was let in by the Authenticator with the prefix {prefix}, and nobody ends it: "
+    "add a component with the `sessions` of that Authenticator to this realm, too"
 )
 
 
@@ -34,7 +39,7 @@ class Recognition:
         self._guard = guard
         self._has_store = has_store
         self._told_of_marks = self._told_of_credentials = False
-        IN_THIS_PROCESS.add(admissions)
+        WATCHED.add((realm, admissions))
 
     def live(self, details: Mapping[str, Any]) -> Live | None:
         """The session that `details` describe; None if our authenticator hasn't let it in.
@@ -66,6 +71,11 @@ class Recognition:
         """Once, or a stranger who forges marks could fill the log."""
         if self._told_of_marks or not is_marked(details):
             return
-        if not any(other.read(self._realm, details) for other in IN_THIS_PROCESS):
+        knowing = [(realm, other) for realm, other in WATCHED if other.read(self._realm, details)]
+        if any(realm == self._realm for realm, _ in knowing):
+            return
+        self._told_of_marks = True
+        if knowing:
+            self.log.error(ELSEWHERE, realm=self._realm, prefix=knowing[0][1].prefix)
+        else:
             self.log.error(NOT_OURS, realm=self._realm)
-            self._told_of_marks = True

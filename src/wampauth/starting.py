@@ -7,7 +7,7 @@ from typing import Any
 from autobahn.wamp.exception import TransportLost
 from autobahn.wamp.types import CloseDetails
 
-from wampauth.told import sentence, stopped
+from wampauth.told import Stopped, sentence
 
 
 async def begin(session: Any, beginning: Awaitable[None], fault: str) -> None:
@@ -15,17 +15,18 @@ async def begin(session: Any, beginning: Awaitable[None], fault: str) -> None:
 
     :param session: the component's, which has joined.
     :param fault: what to say then, before the reason.
-    :raises Exception: of ours, or without the text of an author's: the router logs it.
+    :raises Stopped: which says the same, without the text of an author's: the router logs it.
     """
     try:
         await beginning
     except Exception as error:
         if not session.is_attached() and is_loss(error):
             return  # the node stops, or Crossbar.io makes a new component: it tells of that itself
-        session.log.error("{fault}: {error}", fault=fault, error=sentence(error))
+        told = sentence(error)
+        session.log.error("{fault}: {error}", fault=fault, error=told)
         if session.is_attached():  # else nobody would hear it
             session.leave()
-        raise stopped(error) from None
+        raise Stopped(told) from None
 
 
 def is_loss(error: Exception) -> bool:

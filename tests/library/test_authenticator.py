@@ -546,6 +546,7 @@ def test_no_secret_shows_in_a_claim() -> None:
     [
         (ApplicationError("org.acme.invalid_ticket", "no"), []),
         (CancelledError(), []),  # who asked is gone
+        (Stopped("the authenticator can't start"), []),  # the line before tells
         (
             ApplicationError("wamp.error.no_such_procedure", "open-sesame"),
             ["the guard has failed: ApplicationError (test"],

@@ -7,6 +7,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -448,6 +449,28 @@ def test_what_may_be_meant(
 
 def test_nothing_does_not_fit(lesson: Path, reports: list[trial.Report]) -> None:
     assert between(load(lesson / "config.json")["workers"], reports) == []
+
+
+@pytest.mark.parametrize("is_shared", [False, True])
+def test_two_that_register_the_same(lesson: Path, reports: list[trial.Report], is_shared: bool) -> None:
+    """Such as two Authenticators with one prefix, of which the second one would keep the node from starting."""
+    (worker,) = load(lesson / "config.json")["workers"]
+    components, known = worker["components"], reports[0].components
+    components[1]["extra"] = Section(roles=Section(frontend=[]))
+    number = len(components)
+    worker["components"] = [*components, *components[:2]]
+    again = {number: {**known[0], "shared": is_shared}, number + 1: known[1]}
+    found = between([worker], [replace(reports[0], components={**known, **again})])
+    twice = [(one.place, one.text.partition(", too")[0]) for one in found if "a prefix of its own" in one.text]
+    asked = [
+        (
+            f"workers[0].components[{number}]",
+            f"workers[0].components[0] registers com.example.authenticate.{method} in realm-auth",
+        )
+        for method in ("ticket", "cryptosign")
+    ]
+    authorizer = "workers[0].components[1] registers com.example.authorize in realm1"
+    assert twice == [*([] if is_shared else asked), (f"workers[0].components[{number + 1}]", authorizer)]
 
 
 @pytest.fixture(scope="module")

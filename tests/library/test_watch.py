@@ -16,9 +16,10 @@ from twisted.internet.defer import CancelledError, Deferred, fail
 from twisted.internet.task import Clock
 from twisted.logger import globalLogPublisher
 
-from wampauth import Principal, authorizing, sessions, watch, worker
+from wampauth import Principal, authorizing, recognition, sessions, watch, worker
 from wampauth.admission import Admissions
 from wampauth.places import Stopping
+from wampauth.recognition import Recognition
 from wampauth.settings import Settings
 from wampauth.store import OpenStore
 
@@ -235,6 +236,26 @@ def test_who_was_not_let_in_by_our_authenticator_is_left_alone(watched: Watched,
     assert not watched.killed
     assert len(log) == 1  # however many there are
     assert "'admission_key'" in log[0]
+
+
+def test_whom_another_authenticator_has_let_in_is_told_of_where_nobody_ends_them(
+    watched: Watched, log: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose sessions are watched in another realm alone: the log says what to do."""
+    monkeypatch.setattr(recognition, "WATCHED", set())
+    other = Admissions("org.acme.", bytes(32))
+    Recognition("elsewhere", other, Settings(), has_store=False)
+    details, principal = admitted(1, expires=1000.2)
+    for number in 1, 2:
+        watched.component._joined({**details, "session": number, "authextra": other.fields(principal)})
+    watched.tick()
+    assert not watched.killed
+    (told,) = log
+    assert "by the Authenticator with the prefix org.acme." in told
+    Recognition("realm1", other, Settings(), has_store=False)
+    watched.component._recognition._told_of_marks = False
+    watched.component._joined({**details, "session": 3, "authextra": other.fields(principal)})
+    assert len(log) == 1  # which is what it says
 
 
 def test_the_address_in_the_audit_is_the_clients_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,8 @@ class Report:
     """What was found in one worker.
 
     :ivar findings: their places are relative to the worker.
-    :ivar components: by their number: ``kind`` (component, sessions, foreign), and of ours ``prefix`` and ``methods``.
+    :ivar components: by their number: ``kind`` (component, sessions, foreign), and of ours ``prefix``, ``methods``, and
+        whether they are ``shared``.
     :ivar functions: by the name under ``create``: ``prefix`` and ``method`` of those that are ours.
     :ivar principals: realm, role, number of principals and one of them, for each store that is looked after here.
     """

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from wampauth.check.finding import Finding
-from wampauth.check.layout import Layout, Placed, meant, sections
+from wampauth.check.layout import Layout, Placed, meant, rules_of, sections
 from wampauth.check.trial import methods
 from wampauth.methods import METHODS
 from wampauth.nodeconfig import OWN, Section, walk
@@ -25,6 +25,7 @@ class Wiring:
     def findings(self) -> Iterator[Finding]:
         """What is wrong with them."""
         yield from self._of_components()
+        yield from self._of_namesakes()
         for number, worker in enumerate(self._there.workers):
             for place, name, method in methods(worker):
                 yield from self._of_method(worker, f"workers[{number}].{place}", name, method)
@@ -52,6 +53,17 @@ class Wiring:
         for procedure in one.procedures:
             if not self._there.may(one.realm, role, procedure, "register"):
                 yield Finding(f"{one.place}.role", f"the role {role} may not register {procedure} in {one.realm}")
+
+    def _of_namesakes(self) -> Iterator[Finding]:
+        """In a realm each procedure is registered once, or the node doesn't start; unless they take turns."""
+        first: dict[tuple[str, str, str], Placed] = {}
+        for one in [*self._ours, *self._there.watching]:
+            authorizes = one in self._there.watching and any(rules_of(one))
+            for procedure in [f"{one.known['prefix']}authorize"] if authorizes else one.procedures:
+                other = first.setdefault((one.place.partition(".")[0], one.realm, procedure), one)
+                if other is not one and one.worker == "router" and not one.known.get("shared"):
+                    text = f"{other.place} registers {procedure} in {one.realm}, too: leave one of them out, or give"
+                    yield Finding(one.place, f"{text} each Authenticator a prefix of its own")
 
     def _of_decoys(self, one: Placed) -> Iterator[Finding]:
         """Who isn't known must be challenged like everybody else; the router refuses those without a place at once."""

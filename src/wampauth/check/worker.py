@@ -101,6 +101,7 @@ class Trial:
         else:
             authenticator.configure(extra)
             known["methods"] = self._offered[authenticator] = authenticator.try_out()
+            known["shared"] = authenticator.configuration()[1].shared
         if whole:
             self._broken.discard(authenticator)
         if isinstance(store := extra.get("store"), str):
