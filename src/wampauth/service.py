@@ -44,6 +44,22 @@ class Given(dict[str, Any]):
         raise Missing(f"the checks miss {name!r}: is that a setting in the component's extra?")
 
 
+class Current:
+    """The session that checks call others in: of the component that there is now. A container makes a new one when its
+    router was away, and what they have kept would be of no use any more."""
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def _follow(self, session: Any) -> None:
+        """Another component has joined; it takes the place of one that is lost."""
+        if not self._session.is_attached():
+            self._session = session
+
+
 def expose(guard: Settings) -> None:
     """Let Prometheus ask this process, if the settings say so.
 
@@ -105,6 +121,7 @@ class Service:
         self.challenged = None if all(METHODS[one].is_proven for one in self.procedures) else admissions.challenged
         self._is_started = self._is_starting = False
         self._waiting: list[Deferred[None]] = []
+        self._session: Current | None = None  # of the authenticators' realm; None: there was none yet
 
     def _offered(self) -> list[str]:
         """The methods that the checks have.
@@ -159,14 +176,22 @@ class Service:
         """
         waiting: Deferred[None] = Deferred(self._waiting.remove)
         self._waiting.append(waiting)
+        shown = None if session is None else self._current(session)
         if self._is_started:
             self._settle(None)
         elif not self._is_starting:
             self._is_starting = True
             start = getattr(self._checks, "start", None) or (lambda session: None)
             late = TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
-            within(called(start, session), START_TIMEOUT, self._clock, late).addBoth(self._settle)
+            within(called(start, shown), START_TIMEOUT, self._clock, late).addBoth(self._settle)
         return waiting
+
+    def _current(self, session: Any) -> "Current":
+        if self._session is None:
+            self._session = Current(session)
+        else:
+            self._session._follow(session)
+        return self._session
 
     def _settle(self, result: Any) -> None:
         """The checks have started, or failed to: tell all who wait."""

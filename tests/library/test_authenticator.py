@@ -400,12 +400,34 @@ def test_the_checks_start_once_however_many_wait(clock: Clock, triggers: list[An
     starting: Deferred[None] = Deferred()
     one = service(clock)
     one._checks.outcomes = [starting]
-    waiting = [one.started("session"), one.started()]
-    assert one._checks.starts == ["session"]
+    waiting = [one.started(SimpleNamespace(realm="realm-auth")), one.started()]
+    assert [session.realm for session in one._checks.starts] == ["realm-auth"]
     starting.callback(None)
     for each in waiting:
         assert result(each) is None
     assert result(one.started()) is None
+    assert len(one._checks.starts) == 1
+
+
+def test_checks_that_call_others_go_on_in_the_session_of_a_new_component(clock: Clock, triggers: list[Any]) -> None:
+    """As a container makes one, when its router was away."""
+
+    class Calls(Starts):
+        async def ticket(self, claim: TicketClaim) -> Principal:
+            return await self.starts[0].call("org.acme.ask", claim.authid)  # type: ignore[no-any-return]
+
+    def component(answer: Any, is_here: bool) -> Any:
+        return SimpleNamespace(call=lambda *_: answer, is_attached=lambda: is_here)
+
+    one = service(clock, Calls)
+    result(one.started(component(fail(TransportLost()), is_here=False)))
+    refused = one.procedures["ticket"]("realm1", "alice", details())
+    clock.advance(0)
+    with pytest.raises(ApplicationError, match=r"org\.acme\.unavailable"):
+        result(refused)
+    result(one.started(component(succeed(Principal("alice", "realm1", "frontend")), is_here=True)))
+    result(one.started(component(succeed(None), is_here=True)))  # in another realm: the one before it isn't lost
+    assert result(one.procedures["ticket"]("realm1", "alice", details()))["authid"] == "alice"
     assert len(one._checks.starts) == 1
 
 
