@@ -179,3 +179,9 @@ def test_who_loses_the_router_is_told_and_hangs_up(at: At, monkeypatch: pytest.M
 def test_what_breaks_the_protocol_closes_the_connection(at: At) -> None:
     at.client.onMessage(message.Published(1, 1))
     assert not at.wire.is_open
+
+
+def test_a_proof_of_nothing_is_answered(at: At) -> None:
+    at.client.onMessage(message.Authenticate("x"))
+    assert at.told == [(message.Abort, "wamp.error.authentication_failed")]
+    assert at.wire.sent[0].message == "no pending authentication"  # as by the router

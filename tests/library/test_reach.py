@@ -1,5 +1,8 @@
 """What does a client hear when the router can't reach the authenticator? The router's own classes ask here."""
 
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -103,6 +106,32 @@ def test_a_proxy_asks_in_another_session_once_one_is_lost(kept: Any, stays: bool
     for realm in "realm1", "realm-auth":
         Realms(proxy).get_service_session(realm, "proxy")
     assert proxy.kept["proxy"] is (kept if stays else "new")
+
+
+CONNECTING = """
+import sys
+from types import SimpleNamespace
+from twisted.internet import reactor
+from crossbar.worker import proxy
+from wampauth.worker.once import connect_once
+
+connect_once()
+endpoint = {"type": "unix", "path": sys.argv[1]}
+transport = {"type": "rawsocket", "serializer": "cbor", "url": "rs://localhost", "endpoint": endpoint}
+made = proxy.make_service_session(
+    reactor, SimpleNamespace(cbdir=".", node_id="node"), {"transport": transport}, "realm-auth", "proxy"
+)
+made.addErrback(lambda failure: print(failure.value)).addBoth(lambda _: reactor.stop())
+reactor.run()
+"""
+
+
+def test_a_proxy_that_cannot_connect_keeps_nobody_waiting(tmp_path: Path) -> None:
+    """By itself it would try again for some minutes."""
+    command = [sys.executable, "-c", CONNECTING, str(tmp_path / "nobody.sock")]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    assert done.stdout == "backend session disconnected without ever having joined before\n", done.stderr
+    assert "Traceback" not in done.stderr and "Unhandled" not in done.stderr
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -55,6 +55,7 @@ def keep_to_one() -> None:
         return connect(self, client, *args).addCallback(_is_still_wanted, client)  # type: ignore[no-any-return]
 
     ProxyFrontendSession.is_let_in = False
+    ProxyFrontendSession._pending_auth = None  # as at the router, so that AUTHENTICATE without HELLO is answered
     ProxyFrontendSession.frontend_accepted = accepted
     ProxyFrontendSession.onMessage, ProxyFrontendSession.onClose = heard, closed
     ProxyController.map_backend = connected

@@ -53,6 +53,7 @@ CHANGED = {  # modules of the router, and what changes them
         ("wampauth.worker.goodbye", "pass_on"),
         ("wampauth.worker.joining", "keep_to_one"),
         ("wampauth.worker.announced", "announce"),
+        ("wampauth.worker.once", "connect_once"),
     ],
 }
 PR_SET_PDEATHSIG = 1  # <sys/prctl.h>
