@@ -10,7 +10,6 @@ import os
 import select
 import shutil
 import socket
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -21,6 +20,7 @@ from types import TracebackType
 
 import psutil  # type: ignore[import-untyped]
 
+from wampauth import pipes
 from wampauth.nodeconfig import NodeError, Section, choose, load
 from wampauth.testing.node import Node
 from wampauth.worker.beat import CONTROLLER, ENDING, PIPE
@@ -66,9 +66,8 @@ class Supervisor:
         self._missing = {name for name, worker in workers.items() if _can_tell(worker)}
         self._tell = tell
         self._parts: dict[str, Part] = {}
-        self._folder = Path(tempfile.mkdtemp(prefix="wampauth-"))  # which only we may enter
-        os.mkfifo(self._folder / "beats", 0o600)
-        self._beats = os.open(self._folder / "beats", os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
+        self._pipe = pipes.make()
+        self._beats = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK)  # so that it has always a writer
         self._unfinished = b""  # a line
         self._began = self._looked = time.monotonic()
         self._ending: set[str] = set()  # workers that end, though nobody has told the node to
@@ -78,7 +77,7 @@ class Supervisor:
     @property
     def environment(self) -> Mapping[str, str]:
         """What the processes of the node must find in their environment."""
-        return {PIPE: str(self._folder / "beats")}
+        return {PIPE: str(self._pipe)}
 
     def __enter__(self) -> "Supervisor":
         return self
@@ -87,7 +86,7 @@ class Supervisor:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         os.close(self._beats)
-        shutil.rmtree(self._folder, ignore_errors=True)
+        shutil.rmtree(self._pipe.parent, ignore_errors=True)
 
     def watch(self, node: Node) -> int:
         """Wait until the node ends in order.

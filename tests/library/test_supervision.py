@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 from pathlib import Path
@@ -19,7 +20,7 @@ from test_node import BOOT, READY, empty_bundle, start_node, until
 from test_sessions import WATCHER
 from websockets.exceptions import ConnectionClosed
 
-from wampauth import supervision
+from wampauth import pipes, supervision
 from wampauth.nodeconfig import NodeError
 from wampauth.supervision import Supervisor
 from wampauth.testing import CALL, WELCOME, RawClient
@@ -247,6 +248,24 @@ def test_the_supervisor_was_stopped_for_a_while(watching: Watching) -> None:
     watching.supervisor._parts["router"].heard -= 3600
     watching.supervisor._look()
     assert part.poll() is None
+
+
+def test_who_was_killed_leaves_nothing_for_long(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next supervisor removes its pipe; none that is heard or new, and nothing else."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, heard, new = (pipes.make() for _ in range(3))
+    strange = tmp_path / "wampauth-strange"
+    strange.mkdir()
+    (strange / pipes.NAME).touch()
+    (tmp_path / "wampauth-file").touch()
+    for old in left.parent, heard.parent, strange:
+        os.utime(old, (0, 0))
+    hearing = os.open(heard, os.O_RDWR | os.O_NONBLOCK)
+    made = pipes.make()
+    os.close(hearing)
+    kept = {heard.parent.name, new.parent.name, made.parent.name, strange.name, "wampauth-file"}
+    assert {one.name for one in tmp_path.iterdir()} == kept
+    assert heard.is_fifo() and (strange / pipes.NAME).exists()
 
 
 def test_nobody_else_can_send_beats(watching: Watching) -> None:
