@@ -358,6 +358,18 @@ def test_an_alert_fires(
         assert bool(fires(alert, before, made.text().decode())) == (number == loud)
 
 
+@pytest.mark.parametrize("up", [0, 1])
+def test_a_node_that_does_not_answer_is_alerted(up: int) -> None:
+    """Prometheus itself says so, of the job that the handbook's configuration makes."""
+    (job,) = {
+        one["job_name"]
+        for block in (HERE / "docs/metrics.md").read_text().split("```yaml")[1:]
+        for one in yaml.safe_load(block.partition("```")[0])["scrape_configs"]
+    }
+    asked = f'up{{instance="127.0.0.1:9464",job="{job}"}} {up}\nup{{instance="127.0.0.1:9100",job="other"}} 0\n'
+    assert {*fires("NodeAway", asked, asked)} == (set() if up else {frozenset({("instance", "127.0.0.1:9464")})})
+
+
 def test_late_ticks_are_alerted(observed: tuple[Metrics, Audit]) -> None:
     made, _ = observed
     punctuality = Punctuality(0.5)
@@ -387,9 +399,9 @@ def test_a_certificate_that_runs_out_is_alerted(observed: tuple[Metrics, Audit],
     assert {*fires("CertificateEnds", text, text)} == expected
 
 
-def test_there_are_six_rules_and_all_fire() -> None:
+def test_there_are_seven_rules_and_all_fire() -> None:
     source = Path(__file__).read_text()
-    assert len(RULES) == 6
+    assert len(RULES) == 7
     assert all(f'"{alert}"' in source for alert in RULES)
 
 
@@ -398,4 +410,4 @@ def test_the_rules_are_prometheus_own(tmp_path: Path) -> None:
         pytest.skip("promtool isn't installed (Debian: prometheus)")
     command = [promtool, "check", "rules", str(HERE / "deploy/prometheus/alerts.yml")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-    assert done.returncode == 0 and "6 rules found" in done.stdout, done.stderr
+    assert done.returncode == 0 and "7 rules found" in done.stdout, done.stderr
