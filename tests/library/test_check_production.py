@@ -283,6 +283,10 @@ CONFIGURED: dict[str, tuple[Spoil, tuple[str, str, str]]] = {
             "it listens on all interfaces, since none is named without TLS: tickets can be read on the way",
         ),
     ),
+    "a front that ends TLS": (
+        lambda c: guard(c).update(require_tls=False, trusted_proxies=["127.0.0.2"]),
+        ("warning", GUARD, "require_tls isn't true: it is for those in trusted_proxies to insist on TLS"),
+    ),
     "tickets without TLS": (
         lambda c: guard(c).pop("require_tls"),
         ("error", GUARD, "require_tls isn't true: tickets are taken without TLS, too"),
@@ -551,7 +555,8 @@ def test_people_who_should_not_be_there(directory: Path) -> None:
 def test_a_store_that_is_not_there(directory: Path) -> None:
     (directory / "principals.db").unlink()
     ((severity, _, text),) = found(directory)
-    assert (severity, text) == ("error", "there is no store at principals.db: `wampauth add` makes one")
+    missing = "there is no store at principals.db: `wampauth add` makes one, `wampauth recover` brings back a backup"
+    assert (severity, text) == ("error", missing)
 
 
 def test_an_older_store_is_told_of_and_stays_older(directory: Path) -> None:

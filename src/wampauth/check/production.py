@@ -72,8 +72,11 @@ def _of_prefix(place: str, prefix: str) -> Iterator[Finding]:
 def _of_guard(place: str, settings: Any, offered: Collection[str]) -> Iterator[Finding]:
     guard = settings.get("guard") if isinstance(settings, Mapping) else None
     guard = guard if isinstance(guard, Mapping) else {}
-    if guard.get("require_tls") is not True:
+    if guard.get("require_tls") is not True and not guard.get("trusted_proxies"):
         yield Finding(f"{place}.guard", "require_tls isn't true: tickets are taken without TLS, too")
+    elif guard.get("require_tls") is not True:  # which would refuse all that come through a front that ends TLS
+        text = "require_tls isn't true: it is for those in trusted_proxies to insist on TLS"
+        yield Finding(f"{place}.guard", text, "warning")
     if guard.get("require_channel_binding") is not True and "cryptosign" in offered:
         text = "require_channel_binding isn't true: who stands between client and node could use its signature"
         yield Finding(f"{place}.guard", text, "warning")
