@@ -15,6 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from wampauth import names
@@ -200,6 +201,9 @@ def load_key(path: str) -> bytes:
     try:
         require_private(path)
         key = Path(path).read_bytes()
+    except FileNotFoundError:
+        makes = f"in the node directory, `(umask 077; head -c {KEY} /dev/urandom >{quote(path)})` makes one"
+        raise SettingsError(f"setting 'admission_key': there is no file {path}: {makes}") from None
     except OSError as error:
         raise SettingsError(f"setting 'admission_key': {path}: {error.strerror}") from None
     if len(key) < KEY:

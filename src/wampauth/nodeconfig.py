@@ -91,7 +91,7 @@ class Places:
     :ivar own: the authenticators' realms.
     :ivar watched: the realms in which there is a component called ``Sessions``.
     :ivar named: any of their settings as files, as seen from here: checks may call theirs as they like.
-    :ivar stores: where principals are looked up: files as seen from here, URLs without who connects, or module:name.
+    :ivar stores: where principals are looked up: files as seen from here, URLs without a password, or module:name.
     :ivar grace: seconds that a client may take to join, at the one where that is the longest.
     :ivar changed: when one of the files was written last, in seconds since 1970.
     """
@@ -110,9 +110,7 @@ class Places:
         for _, section in walk(config):
             self.named |= {os.path.relpath(folder / one) for one in section.values() if isinstance(one, str)}
             if isinstance(store := section.get("store"), str):
-                self.stores.add(
-                    _without_user(store).partition("?")[0] if ":" in store else os.path.relpath(folder / store)
-                )
+                self.stores.add(_to_be_shown(store) if ":" in store else os.path.relpath(folder / store))
             if isinstance(grace := section.get("login_grace"), int | float):
                 self.grace = max(self.grace, grace)
             name = section.get("name")
@@ -208,6 +206,12 @@ def _is_same(named: str, store: str, folder: Path) -> bool:
     if "://" in named or "://" in store:
         return _without_user(named) == _without_user(store)
     return Path(folder, named).resolve() == Path(store).resolve()
+
+
+def _to_be_shown(url: str) -> str:
+    """Without the place for a password, and the parameters, which may hold one."""
+    user = url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+    return (_without_user(url) if ":" in user else url).partition("?")[0]
 
 
 def _without_user(url: str) -> str:

@@ -1,7 +1,7 @@
 """What is there once in a process? An author's checks, with their settings and their guard, from start to stop."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -60,6 +60,15 @@ class Current:
             self._session = session
 
 
+def _require_private(files: Iterable[str]) -> None:
+    """:raises SettingsError: if one isn't there, or is for others, too."""
+    for file in files:
+        try:
+            require_private(file)
+        except OSError as error:
+            raise SettingsError(f"setting 'private_files': {file}: {error.strerror}") from None
+
+
 def expose(guard: Settings) -> None:
     """Let Prometheus ask this process, if the settings say so.
 
@@ -103,16 +112,16 @@ class Service:
         """
         :param clock: the reactor, or in tests a ``twisted.internet.task.Clock``.
         :param audit: None: the one that the settings name.
-        :raises SettingsError: if the checks can't work with their settings, or offer no method.
+        :raises SettingsError: if the checks can't work with their settings, or offer no method; for a private file that
+            isn't there, or isn't private.
         :raises Stopped: for what else they raise, without its text.
-        :raises OSError: if the audit file or a private file can't be opened.
+        :raises OSError: if the audit file can't be opened.
         """
         self.settings = guard
         if not guard.remember_tickets:
             forget_tickets()
         self._clock = clock
-        for file in guard.private_files:
-            require_private(file)
+        _require_private(guard.private_files)
         self._checks = _made(checks, settings)
         self._name = type(self._checks).__name__
         self._where = settings.get("store")

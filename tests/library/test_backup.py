@@ -92,7 +92,7 @@ def test_a_backup_replaces_nothing(path: str, file: Path, there: str) -> None:
 def test_a_backup_that_cannot_be_written_leaves_nothing(path: str, file: Path) -> None:
     refused = run(path, "backup", str(file.parent / "nowhere" / file.name))
     assert (refused.exit_code, refused.stderr.count("\n")) == (1, 1)
-    assert "No such file or directory" in refused.stderr
+    assert refused.stderr == f"Error: there is no folder {file.parent / 'nowhere'}: make it first\n"
     assert list(file.parent.iterdir()) == []
 
 

@@ -190,6 +190,16 @@ def test_settings_stores_and_factories(tmp_path: Path) -> None:
             "unknown setting 'deadlin' under 'guard'",
         ),
         (
+            lambda worker: worker["components"][0]["extra"].update(guard={"private_files": ["no.key"]}),
+            "components[0].extra",
+            "setting 'private_files': no.key: No such file or directory",
+        ),
+        (
+            lambda worker: worker["components"][0]["extra"].update(guard={"admission_key": "no.key"}),
+            "components[0].extra",
+            "setting 'admission_key': there is no file no.key: in the node directory, `(umask 077; head -c 32 /dev/ur",
+        ),
+        (
             lambda worker: worker["components"][0]["extra"].update(store="nosuch.db"),
             "components[0].extra",
             "there is no store at nosuch.db",

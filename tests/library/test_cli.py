@@ -567,7 +567,8 @@ def test_without_a_store(tmp_path: Path, command: str) -> None:
     operator = Operator(tmp_path / "none.db")
     refused = operator.run(*command.split())
     assert refused.exit_code == 1
-    assert refused.stderr == f"Error: there is no store at {operator.path}: `wampauth add` makes one\n"
+    missing = f"there is no store at {operator.path}: `wampauth add` makes one, `wampauth recover` brings back a backup"
+    assert refused.stderr == f"Error: {missing}\n"
     assert list(tmp_path.iterdir()) == []
 
 
@@ -581,6 +582,7 @@ def test_without_a_store(tmp_path: Path, command: str) -> None:
         ({"store": "store.db"}, ". In config.json it is {folder}/store.db: say `--store {folder}/store.db`"),
         ({"store": "own_store:Store"}, ". In config.json it is own_store:Store, one of your own: `wampauth log` and"),
         ({"store": "postgresql://x:secret@db/p?password=secret"}, ": say `--store postgresql://db/p`"),
+        ({"store": "postgresql://node@db/p?sslmode=require"}, ": say `--store postgresql://node@db/p`"),
         ({"store": "none.db"}, ": `wampauth add` makes one"),
     ],
 )

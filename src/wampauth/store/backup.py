@@ -23,11 +23,13 @@ COUNTING = f"""SELECT p.authid, c.id, c.kind, c.verifier FROM credential c JOIN 
 def keep(where: str, file: Path) -> None:
     """Write all of the store into a new file, as of one moment, while others use it. An older store stays older.
 
-    :raises Refused: if there is such a file.
+    :raises Refused: if there is such a file, or no folder for it.
     :raises StoreError: if the store can't be read, or the file not be written.
     """
     if os.path.lexists(file):
         raise Refused(f"{file} is there already, and a backup replaces nothing")
+    if not file.parent.is_dir():
+        raise Refused(f"there is no folder {file.parent}: make it first")
     with (
         closing(connect(where, upgrading=False)) as store,
         tempfile.TemporaryDirectory(dir=file.parent, prefix=".backup-") as folder,

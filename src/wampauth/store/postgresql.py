@@ -106,7 +106,8 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
     def explain(error: Exception) -> str:
         """What the server says, in a line, without the details that quote what is stored, or was to be."""
         if isinstance(error, psycopg.errors.UndefinedTable):
-            return "this database holds no principals; `wampauth add` makes the tables"
+            makes = "`wampauth add` makes the tables, `wampauth recover` brings back a backup"
+            return f"this database holds no principals; {makes}"
         said = error.diag.message_primary if isinstance(error, psycopg.Error) else None
         said = " ".join((said or str(error)).split())
         return QUOTED.sub('"..."', said) if isinstance(error, psycopg.DataError) else said

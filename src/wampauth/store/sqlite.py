@@ -120,7 +120,8 @@ def connect(path: str, busy: float = BUSY, longest: float | None = None, upgradi
         fingerprint = _fingerprint(path)
         store = _open(path, busy)
     except FileNotFoundError:
-        raise StoreError(f"there is no store at {path}: `wampauth add` makes one") from None
+        makes = "`wampauth add` makes one, `wampauth recover` brings back a backup"
+        raise StoreError(f"there is no store at {path}: {makes}") from None
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror}") from None
     except ValueError:
