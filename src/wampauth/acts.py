@@ -10,6 +10,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+from wampauth import ownership
 from wampauth.audit import line
 from wampauth.records import Records
 
@@ -55,15 +56,8 @@ def _name(number: int) -> str:
 
 
 def _make(audit: Path) -> None:
-    """An audit that isn't there yet belongs to the owner of its folder: made by root as root's, it would keep the node
-    from starting."""
+    """An audit that isn't there yet is made as the node's own."""
     if audit.exists() and not audit.is_file():  # our rights to /dev/null aren't those of others
         raise OSError(errno.EINVAL, "this is no file that lines can be added to", str(audit))
     with suppress(FileExistsError):
-        file = os.open(audit, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        try:
-            if os.geteuid() == 0:
-                folder = audit.parent.stat()
-                os.fchown(file, folder.st_uid, folder.st_gid)
-        finally:
-            os.close(file)
+        os.close(ownership.make(audit))

@@ -36,7 +36,7 @@ FLOORS = [
     },
     {"claims", "methods", "scram", "names", "keys", "forwarded", "places", "records", "logs", "worker", "pubkeys"}
     | {"origins", "enrolment", "gathering", "certificates", "served", "figures", "told", "starting"}
-    | {"calling", "pipes"},
+    | {"calling", "pipes", "ownership"},
 ]
 DIALECTS = {"wampauth.store.sqlite", "wampauth.store.postgresql"}
 DRIVERS = {"sqlite3": "wampauth.store.sqlite", "psycopg": "wampauth.store.postgresql"}

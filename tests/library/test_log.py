@@ -113,14 +113,19 @@ def test_an_act_is_done_even_if_it_can_not_be_recorded(operator: Operator, tmp_p
     assert json.loads(operator.done("show", "alice", "--json").stdout)["state"] == "revoked"
 
 
-def test_an_audit_that_is_not_there_yet_will_be_the_nodes(operator: Operator, tmp_path: Path) -> None:
+def test_what_is_not_there_yet_will_be_the_nodes(operator: Operator, tmp_path: Path) -> None:
     """Made by root as root's, it would keep a node of another user from starting."""
     if os.geteuid():
         pytest.skip("only root can give a file to another user")
     os.chown(tmp_path, 1234, 1235)
     operator.done("add", "alice", "--realm", "realm1", "--role", "frontend")
-    found = (tmp_path / "audit.jsonl").stat()
-    assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 1235, 0o600)
+    operator.done("backup", str(tmp_path.parent / f"{tmp_path.name}.db"))
+    operator.store.unlink()
+    operator.done("recover", str(tmp_path.parent / f"{tmp_path.name}.db"), "--yes")
+    made = {file.name: file.stat() for file in tmp_path.iterdir()}
+    assert {"audit.jsonl", operator.store.name, f"{operator.store.name}.reserve"} == made.keys()
+    for found in made.values():
+        assert (found.st_uid, found.st_gid, found.st_mode & 0o777) == (1234, 1235, 0o600)
 
 
 @pytest.mark.parametrize("login", [None, 0])

@@ -9,6 +9,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from wampauth import ownership
+
 SIZES = (1_048_576, 524_288, 262_144)  # bytes; the largest for which there is room
 NEEDED = 524_288  # bytes of free room with which a command is safe without it
 
@@ -33,7 +35,7 @@ def free_if_full(store: str) -> None:
 
 
 def _make(file: Path, size: int) -> None:
-    made = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    made = ownership.make(file)
     try:
         os.posix_fallocate(made, 0, size)
     except OSError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from wampauth import ownership
 from wampauth.store import reserve
 from wampauth.store.engine import BUSY, UPGRADING, StoreError, checked, sentences, upgrade
 
@@ -145,7 +146,7 @@ def create(path: str) -> None:
     try:
         with tempfile.TemporaryDirectory(dir=Path(path).parent, prefix=".principals-") as folder:
             unfinished = Path(folder, "principals.db")
-            os.close(os.open(unfinished, os.O_CREAT | os.O_EXCL, 0o600))
+            os.close(ownership.make(unfinished, Path(path).parent))
             _fill(unfinished)
             with suppress(FileExistsError):
                 os.link(unfinished, path)  # unlike a rename, this can't replace a store that someone else just made
