@@ -75,13 +75,14 @@ class Answering:
         request, nodes = await self._store.request(json.dumps(question))
         self._taken.add(request)
         others = {node for node in nodes if node != self._node and node.startswith(WATCHES)}
-        gathering = Gathering(others, self._clock.seconds())
+        gathering, gone = Gathering(others, self._clock.seconds()), set[str]()
         try:
             while not gathering.is_over(self._clock.seconds()):
                 await deferLater(self._clock, POLL)
                 gathering.hear(await self._store.answers(request), self._clock.seconds())
+            gone = gathering.missing  # or each question would wait for those that have died
         finally:
-            await self._store.withdraw(request)
+            await self._store.withdraw(request, gone)
         return gathering.items
 
     async def look(self) -> None:

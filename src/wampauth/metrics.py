@@ -20,6 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from twisted.internet import reactor
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.error import CannotListenError
 from twisted.internet.threads import deferToThread
 from twisted.web.resource import Resource
@@ -154,10 +155,10 @@ class Endpoint(Resource):
         if self._underway >= AT_ONCE:
             request.setResponseCode(503)
             return b"too many scrapes at once\n"
+        self._metrics.figures.read()  # what fails before it is under way keeps no place
         self._underway += 1
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
-        self._metrics.figures.read()
 
         def answer(text: Any) -> None:
             self._underway -= 1
@@ -169,7 +170,7 @@ class Endpoint(Resource):
             request.write(text)
             request.finish()
 
-        deferToThread(self._metrics.text).addBoth(answer)
+        maybeDeferred(deferToThread, self._metrics.text).addBoth(answer)
         return NOT_DONE_YET
 
 

@@ -7,8 +7,10 @@ import subprocess
 import sys
 import time
 import urllib.request
+from contextlib import suppress
 from http.client import HTTPConnection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,12 +18,13 @@ import yaml
 from conftest import CHOSEN, HERE, WRONG, Bundle, Config, MakeBundle
 from prometheus_client.parser import text_string_to_metric_families
 from promql import evaluate, scraped
+from twisted.internet.defer import Deferred
 
 from wampauth import audit, figures, metrics
 from wampauth.audit import Audit
 from wampauth.figures import Punctuality
 from wampauth.methods import METHODS
-from wampauth.metrics import ENDS, OUTCOMES, Metrics
+from wampauth.metrics import AT_ONCE, ENDS, OUTCOMES, Endpoint, Metrics
 from wampauth.settings import Settings, SettingsError
 from wampauth.testing import free_port
 from wampauth.testing.wamp import WELCOME, RawClient
@@ -198,6 +201,27 @@ def test_the_library_can_be_used_without_the_extra() -> None:
     """Only what the setting asks for imports it."""
     check = "import sys; sys.modules['prometheus_client'] = None; import wampauth, wampauth.sessions, wampauth.cli"
     assert subprocess.run([sys.executable, "-c", check], check=False, timeout=60).returncode == 0
+
+
+@pytest.mark.parametrize("broken", ["figures.told", "deferToThread"])
+def test_a_scrape_that_fails_keeps_no_place(
+    observed: tuple[Metrics, Audit], monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Or a few that fail, when the system has no thread to spare, would be the last."""
+
+    def fails(*_: Any) -> Any:
+        raise RuntimeError("can't start new thread")
+
+    codes: list[int] = []
+    nothing: Any = lambda *_: None  # noqa: E731
+    request = SimpleNamespace(setHeader=nothing, write=nothing, finish=nothing, setResponseCode=codes.append)
+    request.getRequestHostname, request.notifyFinish = lambda: b"localhost", Deferred
+    endpoint = Endpoint(observed[0])
+    monkeypatch.setattr(f"wampauth.metrics.{broken}", fails)
+    for _ in range(2 * AT_ONCE):
+        with suppress(RuntimeError):
+            endpoint.render_GET(request)
+    assert 503 not in codes
 
 
 # -- at a node

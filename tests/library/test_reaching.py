@@ -154,6 +154,17 @@ def test_a_process_that_has_died_is_missed_once(store: Connection) -> None:
     assert (again.asked, again.warning()) == (0, "No node has this store open.")
 
 
+def test_a_process_that_has_died_is_missed_by_another_once(
+    answering: Answering, loop: Loop, store: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nobody gives a command, those that were killed in a year would be many."""
+    monkeypatch.setattr("wampauth.gathering.ANSWER_WITHIN", 0.2)
+    for number in range(3):
+        requests.sign_on(store, f"{WATCHES}somewhere:{number}:abcd")
+    assert loop.ask(answering.ask_others, QUESTION) == []
+    assert [store.execute(f"SELECT * FROM {table}").fetchall() for table in requests.PASSING] == [[], [], []]
+
+
 def test_one_that_lives_signs_on_again(answering: Answering, loop: Loop, store: Connection) -> None:
     async def nobody(question: Any) -> Iterable[dict[str, Any]]:
         return []
