@@ -593,7 +593,7 @@ def test_without_a_store_where_a_node_has_another_or_none(
     operator = Operator(tmp_path / "none.db")
     config = {"version": 2, "workers": [{"components": [{"extra": extra}]}]}
     (tmp_path / "config.json").write_text(json.dumps(config))
-    for command in ("list",), ("why", "x"), ("sessions",), ("revoke", "x", "--yes"):
+    for command in ("list",), ("why", "x"), ("sessions",), ("revoke", "x", "--yes"), ("export",), ("backup", "x.db"):
         refused = operator.run(*command)
         assert refused.exit_code == 1
         assert refused.stderr.startswith(f"Error: there is no store at {operator.path}")

@@ -169,7 +169,7 @@ class TestPlain(StoreContract):
 
 
 class TestDeferred(TestPlain):
-    """A store that answers with Deferreds, and so do the hooks."""
+    """A store that answers with Deferreds, and so do the hooks. It has one realm, and no place for an extra."""
 
     store = OnceMore
 
@@ -177,7 +177,10 @@ class TestDeferred(TestPlain):
         return succeed(OnceMore())
 
     def add(self, store: InMemory, *, principal: Principal, ticket: str | None, pubkey: str | None) -> Any:
-        return succeed(super().add(store, principal=principal, ticket=ticket, pubkey=pubkey))
+        return succeed(super().add(store, principal=self.kept(principal), ticket=ticket, pubkey=pubkey))
+
+    def kept(self, principal: Principal) -> Principal:
+        return replace(principal, realm="plant", extra={})
 
     def revoke(self, store: InMemory, credential: str) -> Any:
         return succeed(super().revoke(store, credential))

@@ -1,6 +1,7 @@
 """What do the commands have in common? The store that they work on, and the options for credentials."""
 
 import functools
+import os
 import re
 from collections.abc import Callable
 from contextlib import closing
@@ -76,7 +77,8 @@ def on_store(
             if nodes and OWN.fullmatch(path):
                 command(Own(path), *args, **options)
                 return
-            if not unasked and (why := instead(path, makes=new)):
+            is_meant = unasked and os.path.lexists(path)
+            if not is_meant and (why := instead(path, makes=new)):
                 raise showing.Refused(why)
             if urgent:
                 make_room(path)

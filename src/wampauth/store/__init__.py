@@ -131,9 +131,9 @@ def _load(where: str) -> Any:
     """
     module, _, name = where.partition(":")
     try:
-        make = getattr(load(module), name)
+        make = getattr(load(module), name, None)
         if not callable(make):
-            raise SettingsError(f"the store {where} can't be loaded: it can't be called")
+            raise SettingsError(f"the store {where} can't be loaded: {module} has no {name} that can be called")
         return make()
     except (SettingsError, KeyboardInterrupt):
         raise

@@ -6,6 +6,8 @@
         def revoke(self, store, credential): ...
         def close(self, store): ...
 
+and a fifth, ``kept(self, principal)``, where the store has no place for each realm, role or extra.
+
 Each hook, as each method of the store, may be a coroutine function, return a Deferred, or do its work at once. All are
 called in the thread of Twisted's reactor, which runs until the tests are over. Fixtures of your own may be ``autouse``.
 """

@@ -4,6 +4,7 @@ import functools
 import math
 import secrets
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from wampauth.testing.contract.reactor import do
 
 ALICE = Principal("alice", "realm1", "frontend", {"number": 23, "list": [None, 1.5, "größe"]})
 BOB = Principal("bob", "devices", "device")
+OTHERWISE = (
+    "it answers otherwise than add() was given: keep realm, role and extra as they are, or say in kept() what you keep"
+)
 
 
 class Hooks:
@@ -44,6 +48,11 @@ class Hooks:
         """Withdraw the credential with that id, from now on."""
         raise NotImplementedError
 
+    def kept(self, principal: Principal) -> Principal:
+        """What the store answers for a principal that it was given, but for the credential: here, the same. Of one that
+        has no place for realms, say, ``dataclasses.replace(principal, realm="plant")``."""
+        return principal
+
     def close(self, store: Any) -> Any:
         """Clean up; the store isn't used any more."""
 
@@ -68,6 +77,10 @@ class Hooks:
         credential = do(functools.partial(self.add, self._made, principal=principal, ticket=ticket, pubkey=pubkey))
         assert isinstance(credential, str), "add() must return the credential's id"
         return credential
+
+    def _what(self, principal: Principal, credential: str) -> tuple[Any, ...]:
+        """What a session keeps of a principal, by the store's answer, that stands on a credential."""
+        return what(replace(self.kept(principal), credential=credential))
 
     def _revoke(self, credential: str) -> None:
         do(self.revoke, self._made, credential)

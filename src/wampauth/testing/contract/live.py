@@ -3,7 +3,7 @@
 import secrets
 
 from wampauth.claims import KeyClaim, TicketClaim
-from wampauth.testing.contract.hooks import ALICE, BOB, Hooks, new_key, new_ticket, what
+from wampauth.testing.contract.hooks import ALICE, BOB, OTHERWISE, Hooks, new_key, new_ticket, what
 
 MANY = 2000
 
@@ -13,9 +13,10 @@ class LiveSessions(Hooks):
 
     def test_by_ids_has_those_that_count(self) -> None:
         alice, bob = self._add(ALICE, ticket=new_ticket()), self._add(BOB, pubkey=new_key())
-        everybody = {alice: (*what(ALICE)[:-1], alice), bob: (*what(BOB)[:-1], bob)}
+        everybody = {alice: self._what(ALICE, alice), bob: self._what(BOB, bob)}
         for asked in [alice, bob], (bob, alice), {alice, bob}, frozenset({alice, bob}), dict.fromkeys((alice, bob)):
-            assert {one: what(principal) for one, principal in self._by_ids(asked).items()} == everybody
+            found = {one: what(principal) for one, principal in self._by_ids(asked).items()}
+            assert found == everybody, OTHERWISE
         assert {one: what(principal) for one, principal in self._by_ids({bob}).items()} == {bob: everybody[bob]}
 
     def test_by_ids_agrees_with_the_login(self) -> None:
