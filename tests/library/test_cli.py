@@ -1,6 +1,7 @@
 """Can an operator trust the command line: what it prints, what it refuses, and what it leaves behind?"""
 
 import base64
+import io
 import json
 import os
 import re
@@ -13,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import nacl.pwhash
 import pytest
@@ -39,13 +40,13 @@ class Operator:
 
     path: Path
 
-    def run(self, *args: str, input: str | bytes | None = None, **env: str) -> Result:
+    def run(self, *args: str, input: str | bytes | IO[bytes] | None = None, **env: str) -> Result:
         """Run a command in this process."""
         result = CliRunner().invoke(cli.main, ["--store", str(self.path), *args], input=input, env=env)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 
-    def done(self, *args: str, input: str | bytes | None = None, **env: str) -> Result:
+    def done(self, *args: str, input: str | bytes | IO[bytes] | None = None, **env: str) -> Result:
         """Run a command that must succeed."""
         result = self.run(*args, input=input, **env)
         assert result.exit_code == 0, result.stderr
@@ -370,6 +371,27 @@ def test_import_from_standard_input(operator: Operator) -> None:
     line = json.dumps({"authid": "bob", "realm": "realm1", "role": "frontend"}).encode()
     assert operator.process("import", "-", input=line).returncode == 0
     assert operator.shown("bob")["state"] == "active"
+
+
+def test_import_keeps_nobody_from_writing_while_it_waits(operator: Operator, tmp_path: Path) -> None:
+    """As for a line that is typed, or for another machine's password."""
+
+    class Slow(io.BytesIO):
+        def readlines(self, *_: Any) -> list[bytes]:
+            with closing(connect(str(operator.path), busy=0.1)) as other:
+                writing.revoke(other, "alice")
+            return super().readlines()
+
+        def __next__(self) -> bytes:
+            return self.readlines()[0]
+
+        def fileno(self) -> int:
+            return empty.fileno()
+
+    line = json.dumps({"authid": "bob", "realm": "realm1", "role": "frontend"}).encode()
+    with (tmp_path / "empty").open("wb") as empty:
+        operator.done("import", "-", input=Slow(line))
+    assert [operator.shown(authid)["state"] for authid in ("alice", "bob")] == ["revoked", "active"]
 
 
 def test_import_is_all_or_nothing(operator: Operator, tmp_path: Path) -> None:

@@ -266,6 +266,16 @@ def test_a_writer_that_waits_too_long_is_told_so_and_may_try_again(shared: str) 
         assert showing.show(one, "alice")["authid"] == "alice"
 
 
+def test_who_is_frozen_while_it_writes_keeps_others_from_it_for_a_time(url: str) -> None:
+    from wampauth.store import postgresql
+
+    with closing(postgresql.connect(url, longest=0.2)) as frozen, closing(connect(url, busy=5.0)) as other:
+        for statement in frozen.BEGIN_WRITING:
+            frozen.execute(statement)
+        writing.add(other, ALICE)
+        wait_for(frozen.is_stale)  # so that a node makes another connection
+
+
 def manage(where: str, *args: str, **options: Any) -> Result:
     """Do what the command line does on a store."""
     return CliRunner().invoke(operator.main, ["--store", where, *args], **options)

@@ -127,10 +127,11 @@ def restore(store: Connection, authid: str) -> None:
 def import_(store: Connection, file: Any, force: bool) -> None:
     """Add the principals in FILE (- for standard input), as `export` writes them: all or none."""
     size = os.fstat(file.fileno()).st_size
+    lines = file.readlines()  # all, before nobody else can write: there may be somebody to wait for
     with click.progressbar(length=size, label="Importing", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
         places = beside(click.get_current_context().obj)
         count = moving.load(
-            store, counted(file, bar.update), lambda realm, role: require_place(places, realm, role, force)
+            store, counted(lines, bar.update), lambda realm, role: require_place(places, realm, role, force)
         )
     acted("import", change=f"{count} principal{'' if count == 1 else 's'}")
     say("1 principal was imported." if count == 1 else f"{count} principals were imported.", imported=count)

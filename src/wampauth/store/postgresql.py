@@ -117,7 +117,8 @@ def connect(url: str, busy: float = BUSY, longest: float | None = None, upgradin
     """Connect to the database that `url` names, check that there is a store of ours, and bring an older one up to date.
 
     :param busy: seconds to wait for a lock that another session holds, or for a server that doesn't answer.
-    :param longest: seconds after which the server gives up a statement; None: never.
+    :param longest: seconds after which the server gives up a statement, or a transaction in which none comes; None:
+        never.
     :param upgrading: False leaves an older store as it is.
     :raises StoreError: if there is none, or one of a later version, or the server can't be reached.
     """
@@ -151,6 +152,11 @@ def _connect(url: str, busy: float, longest: float | None) -> Connection:
             " a password belongs in ~/.pgpass or PGPASSWORD"
         )
     name = f"postgresql://{address['place']}"
+    limits = {
+        "lock_timeout": busy,
+        "statement_timeout": longest or 0,
+        "idle_in_transaction_session_timeout": longest or 0,  # who is frozen while it writes keeps others from it
+    }
     try:
         store = Connection.connect(
             url,
@@ -160,7 +166,7 @@ def _connect(url: str, busy: float, longest: float | None) -> Connection:
             keepalives_idle=KEEPALIVE,
             keepalives_interval=KEEPALIVE,
             keepalives_count=2,
-            options=f"-c lock_timeout={int(busy * 1000)} -c statement_timeout={int((longest or 0) * 1000)}",
+            options=" ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items()),
         )
     except psycopg.Error as error:
         raise StoreError(f"{name}: {Connection.explain(error)}") from None
