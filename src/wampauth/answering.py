@@ -13,7 +13,7 @@ from secrets import token_hex
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredSemaphore
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.logger import Logger
 
@@ -26,6 +26,7 @@ TICK = 0.5  # seconds between two looks
 PAUSE = 2.0  # seconds until a store that couldn't be asked is asked again
 POLL = 0.1  # seconds between two looks for what other processes answer
 PART = 200  # items: less than a millisecond's work
+AT_ONCE = 10  # questions of ours to other processes: a store keeps a limited number
 LONGEST_NAME = 64  # characters of the machine's name
 
 Question = dict[str, Any]
@@ -47,6 +48,7 @@ class Answering:
         self._taken: set[str] = set()  # requests that we have begun to answer
         self._is_asking = self._was_away = False
         self._pause_until = 0.0  # seconds on the clock
+        self._free = DeferredSemaphore(AT_ONCE)
         self._ticking = LoopingCall(self._tick)
         self._ticking.clock = clock
 
@@ -72,6 +74,10 @@ class Answering:
 
         :raises StoreAway: if they can't be asked.
         """
+        async with self._free:
+            return await self._gathered(question)
+
+    async def _gathered(self, question: Question) -> list[Item]:
         request, nodes = await self._store.request(json.dumps(question))
         self._taken.add(request)
         others = {node for node in nodes if node != self._node and node.startswith(WATCHES)}

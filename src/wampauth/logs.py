@@ -118,14 +118,13 @@ class BoundedPublisher(LogPublisher):
             self._see_that_it_is_told()
 
     def bound_by(self, bound: Bound, later: Callable[[float, Callable[[], None]], object]) -> None:
-        """:param later: calls a function after some seconds; any thread may call it."""
+        """:param later: calls a function after some seconds; any thread may call it. None: it can't yet."""
         self._later, self._is_due = later, False
         self._bound = bound
 
     def _see_that_it_is_told(self) -> None:
         if not self._is_due:
-            self._is_due = True
-            self._later(PERIOD, self._summarise)
+            self._is_due = self._later(PERIOD, self._summarise) is not None
 
     def _summarise(self) -> None:
         self._is_due = False
@@ -158,11 +157,13 @@ def bound_publisher(
     publisher.bound_by(Bound(tell, **clock), later)
 
 
-def _after(seconds: float, function: Callable[[], None]) -> None:
+def _after(seconds: float, function: Callable[[], None]) -> bool | None:
     """Call `function` after some seconds. Before there is a reactor, the next line that is left out asks again."""
-    reactor = sys.modules.get("twisted.internet.reactor")
-    if reactor is not None:
-        reactor.callFromThread(reactor.callLater, seconds, function)  # type: ignore[attr-defined]
+    reactor: Any = sys.modules.get("twisted.internet.reactor")
+    if reactor is None:
+        return None
+    reactor.callFromThread(reactor.callLater, seconds, function)
+    return True
 
 
 def _is_shown(level: Any) -> bool:

@@ -145,3 +145,20 @@ def test_without_a_reactor_the_next_line_that_is_left_out_counts(written: Writte
     Logger(namespace=ROUTER, observer=publisher).error("flood")
     assert texts[FEW].startswith("8 lines like those before")
     assert texts[FEW + 1] == "flood"
+
+
+def test_once_there_is_a_reactor_what_is_left_out_is_told() -> None:
+    """Though lines were left out before that."""
+    clock, publisher, texts = Clock(), LogPublisher(), []
+    later: list[Callable[..., Any]] = [lambda seconds, function: None]
+    bound_publisher(publisher, lambda *args: later[0](*args), monotonic=clock.seconds)
+    publisher.addObserver(lambda event: texts.append(formatEvent(event)))
+    clock.advance(1000)
+    for when in (lambda seconds, function: None), clock.callLater:
+        later[0] = when
+        for _ in range(10):
+            Logger(namespace=ROUTER, observer=publisher).error("flood")
+        clock.advance(PERIOD)
+    assert [text for text in texts if text != "flood"] == [
+        f"{number} lines like those before were left out of the log: {number} of {ROUTER} flood" for number in (8, 8)
+    ]

@@ -23,7 +23,7 @@ from twisted.internet.task import Clock
 from websockets.exceptions import ConnectionClosed
 
 from wampauth import OpenStore, cli
-from wampauth.answering import PART, Answering
+from wampauth.answering import AT_ONCE, PART, Answering
 from wampauth.cli import reaching
 from wampauth.gathering import ANSWER_WITHIN, WATCHES
 from wampauth.settings import Settings
@@ -163,6 +163,17 @@ def test_a_process_that_has_died_is_missed_by_another_once(
         requests.sign_on(store, f"{WATCHES}somewhere:{number}:abcd")
     assert loop.ask(answering.ask_others, QUESTION) == []
     assert [store.execute(f"SELECT * FROM {table}").fetchall() for table in requests.PASSING] == [[], [], []]
+
+
+def test_so_many_questions_at_once_are_all_asked(
+    answering: Answering, loop: Loop, store: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when many come back at once who may have a limited number of sessions."""
+    monkeypatch.setattr(requests, "MOST", AT_ONCE)
+    monkeypatch.setattr("wampauth.gathering.ANSWER_WITHIN", 0.2)
+    requests.sign_on(store, f"{WATCHES}somewhere:1:abcd")
+    asked = [loop.start(answering.ask_others, QUESTION) for _ in range(3 * AT_ONCE)]
+    assert [one.result(PATIENCE) for one in asked] == [[]] * len(asked)
 
 
 def test_one_that_lives_signs_on_again(answering: Answering, loop: Loop, store: Connection) -> None:
