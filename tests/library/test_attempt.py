@@ -80,8 +80,10 @@ def test_nothing_is_left_to_be_done(method: str, answer: str) -> None:
     assert clock.getDelayedCalls() == []
     if answer == "yes":
         assert found.authid == "alice"
-    elif answer != "no" or method in ("ticket", "cryptosign", "tls"):  # else whoever it is gets a challenge
+    else:
         found.trap(ApplicationError)
+        is_challenged = answer == "no" and method in ("scram", "wampcra")  # but can't prove anything
+        assert (found.value.error == "wamp.error.not_authorized") == is_challenged
 
 
 def test_nor_of_what_is_refused_before_it_is_checked() -> None:

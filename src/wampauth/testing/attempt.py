@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from autobahn.wamp.exception import ApplicationError
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
 
@@ -18,6 +19,7 @@ from wampauth.settings import Settings, split
 
 PREFIX = "com.example."
 TAKES_TIME = ". A check that waits for a thread or a network needs `login(..., clock=reactor)`, in trial's TestCase"
+NOT_PROVEN = "wamp.error.not_authorized"
 SESSION = 1  # the session id that a client would get, where the claim doesn't say
 
 
@@ -33,28 +35,28 @@ def login(
 
     Where nothing is awaited but other checks and plain coroutines, the result is there at once:
     ``login(...).addBoth(results.append)``. A claim without an origin comes from 127.0.0.1 in clear. Checks that have
-    ``start`` or ``stop`` are started before and stopped after; nothing is left waiting then.
+    ``start`` or ``stop`` are started before and stopped after; nothing is left waiting then. What goes wrong in a
+    check is logged by ``logging``, so that pytest shows it.
 
     :param checks: the class, as it is given to ``Authenticator``.
     :param settings: a component's ``extra``, with or without ``guard``. Unless that names an audit, none is written.
     :param clock: the reactor, for checks that wait for something, or a ``twisted.internet.task.Clock`` to advance.
         None: as much time as the guard may take passes at once.
     :param prefix: that of your ``Authenticator``, with which refusals begin.
-    What goes wrong in a check is logged by ``logging``, so that pytest shows it.
-
-    :returns: the principal that would join; for WAMP-cryptosign, once it has proven that it holds the key.
-    :raises autobahn.wamp.exception.ApplicationError: in the Deferred, as the client would get it.
+    :returns: the principal that would join; where it has yet to prove something (a key, a password), once it has.
+    :raises autobahn.wamp.exception.ApplicationError: in the Deferred, as the client would get it. Who is challenged,
+        and refused whatever it proves then (WAMP-SCRAM, WAMP-CRA), gets the router's ``wamp.error.not_authorized``.
     :raises SettingsError: for wrong settings.
     """
     given, ours = split(settings)
     guard = Settings.from_config(ours.get("guard", {}))
-    audit: Any = open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit(clock is not None)
+    audit: Any = Noting(open_audit(guard.audit) if "audit" in ours.get("guard", {}) else NoAudit(clock is not None))
     admissions = Admissions(prefix, bytes(KEY))
     time = Passing(Clock() if clock is None else clock)
     service = Once(time, checks, given, guard, prefix, admissions, audit)
     method = method_of(claim)
     told = service.procedure(method)(claim.realm, claim.authid, _details(method, claim))
-    told.addCallback(_principal, admissions).addBoth(_leave, service, time)
+    told.addCallback(_principal, admissions, audit).addBoth(_leave, service, time)
     if clock is None:
         for seconds in guard.deadline, guard.refusal_delay, STOP_TIMEOUT:
             time.advance(seconds)
@@ -108,6 +110,20 @@ def _leave(found: Any, service: Service, time: Passing) -> "Deferred[Any]":
     return service.stop().addBoth(gone)
 
 
+class Noting:
+    """Passes records on, and notes whether one says that the check has refused: of a challenge that isn't told."""
+
+    def __init__(self, audit: Any) -> None:
+        self._audit = audit
+        self.has_refused = False
+        self.summarise = audit.summarise
+
+    def record(self, outcome: str, **fields: Any) -> None:
+        """As the audit's."""
+        self.has_refused |= outcome == "refused"
+        self._audit.record(outcome, **fields)
+
+
 class NoAudit:
     """Takes records, and keeps none. Of what is our fault, or the check's, it tells the log: the client isn't told."""
 
@@ -157,7 +173,9 @@ def _certificate(claim: TlsClaim) -> dict[str, Any]:
     }
 
 
-def _principal(told: dict[str, Any], admissions: Admissions) -> Principal:
+def _principal(told: dict[str, Any], admissions: Admissions, audit: Noting) -> Principal:
+    if audit.has_refused:
+        raise ApplicationError(NOT_PROVEN, "the check has refused it: whatever it proves, the router says no")
     details = {"authid": told["authid"], "authrole": told["role"], "authextra": told["extra"]}
     found = admissions.read(told["realm"], details)
     assert found is not None
