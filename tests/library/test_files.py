@@ -1,6 +1,7 @@
 """May a process have as many files open as it may have connections?"""
 
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -10,6 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 from conftest import HERE, MakeBundle, read_config
+
+from wampauth.worker import FOLDER
 
 FEW = 2_000
 
@@ -60,6 +63,21 @@ def test_a_worker_has_as_many_as_the_system_allows(make_bundle: MakeBundle) -> N
         assert limits == [(hard, hard)]
     finally:
         node.stop()
+
+
+def test_a_proxy_has_as_many_too() -> None:
+    """Which loads nothing of ours but the precautions."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    script = "import resource; print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    done = subprocess.run(
+        [sys.executable, "-c", script, "crossbar.worker.main"],
+        check=True,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(FOLDER)},
+        preexec_fn=lambda: lowered(min(1_024, hard), hard),
+    )
+    assert done.stdout == f"{hard} {hard}\n"
 
 
 def test_a_backlog_and_places_for_many() -> None:

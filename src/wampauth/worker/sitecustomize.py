@@ -125,6 +125,14 @@ def end_with_the_controller() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def have_many_files_open() -> None:
+    """Let each worker have as many connections as the system allows. In a proxy, each client is two."""
+    if WORKER in sys.orig_argv:
+        from wampauth.worker import files
+
+        files.raise_limit()
+
+
 def bound_the_log() -> None:
     """See that nobody can fill the disk through the log of this worker."""
     if WORKER in sys.orig_argv:
@@ -149,6 +157,7 @@ with suppress(ImportError):  # a process of another kind, with other packages
     use_the_monotonic_clock()
     date_access_logs()
     bound_the_log()
+    have_many_files_open()
 if "WAMPAUTH_BEATS" in os.environ:
     with suppress(ImportError):  # this is another Python than ours
         tell_that_it_is_alive()
