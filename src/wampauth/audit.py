@@ -53,6 +53,7 @@ FIELDS = (
     *("peer", "session", "duration", "count", "reference"),
 )
 PROVEN = ("accepted", "joined", "left", "ended", "acted")
+ADMITTED = ("accepted", "challenged")
 COUNTED = ("refused", "malformed", "throttled", "unavailable")
 LONGEST = 160  # characters of one string in a record
 WHOLE = 10  # records of one counted outcome from one address, from one summary to the next

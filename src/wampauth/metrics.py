@@ -34,8 +34,7 @@ LOCAL_NAMES = ("127.0.0.1", "localhost")  # as which we may be asked: a name of 
 AT_ONCE = 4  # scrapes; who comes beyond that is told to come back
 IDLE = 10.0  # seconds that a connection may take
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)  # seconds; the last is the deadline's default
-OUTCOMES = ("accepted", "challenged", "refused", "malformed", "throttled", "unavailable")
-YES = ("accepted", "challenged")
+OUTCOMES = (*audit.ADMITTED, *audit.COUNTED)
 ENDS = ("revoked", "expired", "kicked", "replayed", "too_many_sessions")  # of the URIs for which sessions are ended
 OTHER = "other"
 
@@ -116,7 +115,7 @@ class Metrics:
         if not is_written:
             self._unwritten.inc()
         realm, method = str(fields.get("realm")), str(fields.get("method"))
-        if outcome in OUTCOMES and (is_written or outcome not in YES):
+        if outcome in OUTCOMES and (is_written or outcome not in audit.ADMITTED):
             self._attempts.labels(method if method in METHODS else OTHER, outcome).inc()
             self._durations.labels(method if method in METHODS else OTHER).observe(fields.get("duration") or 0.0)
             if outcome == "throttled":

@@ -6,7 +6,7 @@ else there is in ``extra`` belongs to the author's checks.
 
 import json
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 from importlib.util import find_spec
@@ -56,15 +56,7 @@ class Settings:
 
         :raises SettingsError: for an unknown name, a value of the wrong type, or one out of range.
         """
-        if not isinstance(guard, Mapping):
-            raise SettingsError(f"setting 'guard' must be an object, not {json.dumps(guard, default=str)}")
-        given = dict(guard)
-        known = {field.name: field.type for field in fields(cls)}
-        for name, value in given.items():
-            if name not in known:
-                raise SettingsError(f"unknown setting {name!r} under 'guard': use one of {', '.join(known)}")
-            given[name] = _checked(name, value, known[name])
-        return cls(**given)
+        return cls(**{name: _checked(name, value, kind) for name, value, kind in entries("guard", guard, cls)})
 
 
 def split(extra: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -82,15 +74,35 @@ def split(extra: Mapping[str, Any] | None) -> tuple[dict[str, Any], dict[str, An
     return given, ours
 
 
+def entries(name: str, section: Any, known: Any) -> Iterator[tuple[str, Any, Any]]:
+    """What stands in a section: the name of each setting, its value, and its type.
+
+    :param known: the dataclass whose fields are the settings that there are.
+    :raises SettingsError: if it is no object, or for an unknown name.
+    """
+    if not isinstance(section, Mapping):
+        raise SettingsError(f"setting {name!r} must be an object, not {json.dumps(section, default=str)}")
+    kinds = {field.name: field.type for field in fields(known)}
+    for one, value in section.items():
+        if one not in kinds:
+            raise SettingsError(f"unknown setting {one!r} under {name!r}: use one of {', '.join(kinds)}")
+        yield one, value, kinds[one]
+
+
+def require_type(name: str, value: Any, kind: Any) -> None:
+    """:raises SettingsError: for a value of another type, or a number out of range."""
+    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
+        raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
+    if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
+        raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+
+
 def _checked(name: str, value: Any, kind: Any) -> Any:
     if get_origin(kind) is tuple:
         if not (isinstance(value, list) and all(isinstance(item, get_args(kind)[0]) for item in value)):
             raise SettingsError(f"setting {name!r} must be a list of strings, not {json.dumps(value)}")
         return _place(value) if name == "decoy" else tuple(_member(name, item) for item in value)
-    if isinstance(value, bool) is not (kind is bool) or not isinstance(value, (int, float) if kind is float else kind):
-        raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
-    if kind in (int, float) and not 0 < value < 1e9 and not (name == "refusal_delay" and value == 0):
-        raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+    require_type(name, value, kind)
     if name == "metrics":
         _require_metrics(value)
     if name == "longest_ticket" and value > MOST_FOR_A_TICKET:

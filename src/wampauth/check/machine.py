@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,6 +14,7 @@ from cryptography.x509 import Certificate
 from wampauth import served
 from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
+from wampauth.settings import SettingsError, require_private
 
 SOON = 21 * 86400  # seconds before its end in which a certificate should be renewed
 NO_HTTP2 = "out of reach under `wampauth start`; docs/dependencies.md"
@@ -90,10 +90,10 @@ def _of_its_key(place: str, file: Path, shown: Certificate, key: Path) -> Iterat
 
 def _of_files(directory: Path, workers: list[Section]) -> Iterator[Finding]:
     for file in sorted(set(_private(directory, workers))):
-        mode = stat.S_IMODE(file.stat().st_mode)
-        if mode & 0o077:
-            right = 700 if file.is_dir() else 600
-            yield Finding("", f"{file} can be read or written by others (mode {mode:04o}): `chmod {right} {file}`")
+        try:
+            require_private(str(file))
+        except SettingsError as error:
+            yield Finding("", str(error))
     for folder in directory, directory.resolve().parent:
         if folder.stat().st_mode & 0o022:
             yield Finding("", f"{folder} can be written by others: who may put files there runs the node")

@@ -10,6 +10,7 @@ from wampauth.cli.doers import ALREADY
 from wampauth.cli.options import Authid, on_store
 from wampauth.cli.principals import FORCE, parsed, require_place
 from wampauth.cli.reaching import ended
+from wampauth.cli.saying import as_object
 from wampauth.nodeconfig import beside
 from wampauth.store import Connection, showing, writing
 
@@ -21,7 +22,7 @@ from wampauth.store import Connection, showing, writing
 @click.option("--extra", metavar="JSON", help="An object that it finds in its authextra.")
 @click.option("--max-sessions", type=click.IntRange(min=0), metavar="N", help="How many at a time; 0: any number.")
 @click.option("--force", is_flag=True, help=FORCE)
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@as_object
 @on_store(urgent=True)
 def set_(store: Connection, authid: str, force: bool, as_json: bool, **options: Any) -> None:
     """Give AUTHID another role, realm, extra or number of sessions. Its live sessions on the old ones end."""

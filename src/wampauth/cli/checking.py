@@ -8,6 +8,7 @@ import click
 
 from wampauth.check import Finding
 from wampauth.check import check as look
+from wampauth.cli.saying import as_lines
 from wampauth.nodeconfig import NodeError, choose
 
 
@@ -17,7 +18,7 @@ from wampauth.nodeconfig import NodeError, choose
     "--directory", type=click.Path(path_type=Path), default=".crossbar", show_default=True, help="The node's."
 )
 @click.option("--production", is_flag=True, help="Say also what is to be done before strangers may come.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@as_lines
 def check(config: str | None, directory: Path, production: bool, as_json: bool) -> None:
     """Say what is wrong with a node's configuration, without starting it. Exit code 1: there is an error; a warning
     may be meant."""

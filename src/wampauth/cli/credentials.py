@@ -17,7 +17,7 @@ from wampauth.cli.acting import acted, audits_of_store
 from wampauth.cli.doers import ALREADY, Acts
 from wampauth.cli.options import Authid, on_store, terms, with_chosen, with_terms
 from wampauth.cli.reaching import ended
-from wampauth.cli.saying import say, with_json
+from wampauth.cli.saying import as_object, say, with_json
 from wampauth.store import Connection, chosen_verifier, reading, showing, ticket_digest, writing
 from wampauth.store.moments import iso
 from wampauth.store.moments import seconds as seconds_of
@@ -108,7 +108,7 @@ def keygen(file: Path) -> None:
 @click.argument("authid", type=Authid())
 @click.option("--credential", metavar="ID", help="Withdraw only this one; its label will do.")
 @click.option("--yes", is_flag=True, help="Don't ask.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@as_object
 @on_store(urgent=True)
 def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as_json: bool) -> None:
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""

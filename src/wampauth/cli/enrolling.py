@@ -11,6 +11,7 @@ import click
 from wampauth.cli.acting import acted
 from wampauth.cli.options import SPAN, Authid, Moment, moment, on_store, seconds
 from wampauth.cli.principals import FORCE, parsed, require_place
+from wampauth.cli.saying import as_lines
 from wampauth.nodeconfig import beside
 from wampauth.store import Connection, enrolling
 
@@ -29,7 +30,7 @@ COLUMNS = ("authid", "token", "expires")
 @click.option("--count", type=click.IntRange(1, LARGEST), help="Make so many, for PREFIX1, PREFIX2 and so on.")
 @click.option("--prefix", help="What the authids of --count begin with.")
 @click.option("--first", type=click.IntRange(0), default=1, show_default=True, help="The first number of --count.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@as_lines
 @click.option("--force", is_flag=True, help=FORCE)
 @click.pass_obj
 def enrol(

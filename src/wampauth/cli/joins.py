@@ -10,13 +10,12 @@ from dataclasses import replace
 
 import click
 
-from wampauth.audit import PROVEN
+from wampauth.audit import ADMITTED, PROVEN
 from wampauth.cli.acting import AUDIT
 from wampauth.history import History, Record, moment
 from wampauth.nodeconfig import Places, beside
 
 JOINED = "joined"
-ADMITTED = ("accepted", "challenged")  # what comes before it
 ENTERED = (JOINED, "ended")  # of one that comes back after GOODBYE, there is only that it was ended
 UNJOINED = "let in, but didn't join"
 UNPROVEN = "no right proof followed"  # the reason of who was challenged, and didn't join

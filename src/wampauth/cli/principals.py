@@ -14,7 +14,7 @@ from wampauth.cli.asked import of_others
 from wampauth.cli.options import SPAN, Authid, on_store, seconds
 from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
-from wampauth.cli.saying import say, with_json
+from wampauth.cli.saying import as_lines, as_object, say, with_json
 from wampauth.cli.tables import show_records
 from wampauth.nodeconfig import Places, beside
 from wampauth.store import Connection, moving, showing, writing
@@ -57,7 +57,7 @@ def _add(store: Connection, authid: str, realm: str, role: str, extra: str) -> N
 @click.option("--role", metavar="R", help="Only those with this role.")
 @click.option("--state", type=click.Choice([*showing.STATES]), help="Only those who are that.")
 @click.option("--expiring", metavar="SPAN", help="Only those of whose credentials one runs out within, say, 14d.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@as_lines
 @on_store()
 def list_(store: Connection, as_json: bool, expiring: str | None, **some: str | None) -> None:
     """List the principals, or some of them."""
@@ -70,7 +70,7 @@ def list_(store: Connection, as_json: bool, expiring: str | None, **some: str | 
 
 @click.command()
 @click.argument("authid", type=Authid())
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@as_object
 @on_store()
 def show(store: Connection, authid: str, as_json: bool) -> None:
     """Show a principal and its credentials, its live sessions and its last login."""
@@ -94,7 +94,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 @click.command()
 @click.argument("authid", type=Authid())
 @click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@as_object
 @on_store(urgent=True)
 def remove(store: Connection, authid: str, as_json: bool) -> None:
     """Forget a principal and all its credentials."""

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from wampauth.gathering import WATCHES, Gathering, Item
+from wampauth.gathering import ANSWER_WITHIN, WATCHES, Gathering, Item
 from wampauth.nodeconfig import node_of
 from wampauth.settings import SettingsError
 from wampauth.store import Connection, StoreError, open_store, requests
@@ -19,7 +19,7 @@ Answer = TypeVar("Answer")
 
 POLL = 0.05  # seconds between two looks for answers
 NOBODY = "No node has this store open."
-SILENT = "{} of {} node processes didn't answer within 2 s: it has died, or is too busy."
+SILENT = f"{{}} of {{}} node processes didn't answer within {ANSWER_WITHIN:g} s: it has died, or is too busy."
 
 
 @dataclass

@@ -11,7 +11,7 @@ from wampauth.cli.doers import Acts
 from wampauth.cli.hindrances import of_nodes
 from wampauth.cli.lately import Lately
 from wampauth.cli.principals import require_place
-from wampauth.cli.states import named, obstacle
+from wampauth.cli.states import named, obstacle, revoked
 from wampauth.cli.trying import GOOD, Attempt, Reason
 from wampauth.nodeconfig import Places
 from wampauth.store import Connection, reading, showing, ticket_digest, tickets
@@ -62,8 +62,7 @@ def owner(store: Connection, ticket: str | None, pubkey: str | None) -> str | No
 def _of_principal(principal: Record, attempt: Attempt, places: Places, acts: Acts) -> Iterator[Reason]:
     authid = principal["authid"]
     if principal["revoked"]:
-        again = f"`wampauth restore {authid}` lets it in again"
-        yield Reason("revoked", f"{authid} was revoked at {principal['revoked']}{acts.by_revoker(None)}: {again}.")
+        yield Reason("revoked", f"{revoked(principal, acts)}.")
     if attempt.realm not in (None, principal["realm"]):
         belongs = f"{authid} belongs to {principal['realm']}"
         text = f"The client asks for the realm {attempt.realm}, and {belongs}: it is to ask for that one"

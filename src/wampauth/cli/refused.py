@@ -8,7 +8,7 @@ from typing import Any
 from wampauth.audit import COUNTED
 from wampauth.cli.doers import Acts
 from wampauth.cli.joins import JOINED, UNJOINED, UNPROVEN
-from wampauth.cli.states import obstacle
+from wampauth.cli.states import obstacle, revoked
 from wampauth.cli.telling import claims, in_one_line, quoted
 from wampauth.endings import TOO_MANY
 from wampauth.history import Record, moment
@@ -148,18 +148,11 @@ class Causes:
             return None
         acts = Acts(self._audits, principal["authid"])
         if principal["revoked"]:
-            return _revoked(principal, acts)
+            return revoked(principal, acts)
         for one in principal["credentials"]:
             if one["id"] == record.get("credential") and (found := obstacle(one, principal, acts)):
                 return f"t{found[1][1:].removesuffix('.')}"
         return None
-
-
-def _revoked(principal: dict[str, Any], acts: Acts) -> str:
-    """Of a principal; the sentence that `why` says, too."""
-    authid = principal["authid"]
-    again = f"`wampauth restore {authid}` lets it in again"
-    return f"{authid} was revoked at {principal['revoked']}{acts.by_revoker(None)}: {again}"
 
 
 def _who(record: Record) -> str:

@@ -8,7 +8,11 @@ import click
 from wampauth.cli.options import Command
 
 AS_JSON = "wampauth.json"  # in the context: whether a program is asking
+ONE_OBJECT = "For programs: one JSON object."
 ONCE = "This is the only time that the ticket is shown."
+
+as_object = click.option("--json", "as_json", is_flag=True, help=ONE_OBJECT)  # for commands that say it themselves
+as_lines = click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
 
 
 def with_json(command: Command) -> Command:
@@ -17,10 +21,7 @@ def with_json(command: Command) -> Command:
     def remember(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.meta[AS_JSON] = value
 
-    option = click.option(
-        "--json", is_flag=True, expose_value=False, callback=remember, help="For programs: one JSON object."
-    )
-    return option(command)
+    return click.option("--json", is_flag=True, expose_value=False, callback=remember, help=ONE_OBJECT)(command)
 
 
 def say(sentence: str | None, shown: str | None = None, ticket: str | None = None, **fields: Any) -> None:

@@ -9,6 +9,7 @@ import click
 from wampauth.cli.acting import acted
 from wampauth.cli.options import Authid, on_store
 from wampauth.cli.reaching import Answers, Own, ask, counted
+from wampauth.cli.saying import as_lines, as_object
 from wampauth.cli.tables import show_records
 from wampauth.store import Connection, moments, showing
 
@@ -19,7 +20,7 @@ METHODS = {"key": "cryptosign", "chosen": "ticket"}  # by which a kind of creden
 @click.command()
 @click.option("--authid", metavar="A", type=Authid(), help="Only those of this one.")
 @click.option("--realm", metavar="R", help="Only those in this realm.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: a JSON object a line.")
+@as_lines
 @on_store(nodes=True)
 def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_json: bool) -> None:
     """List who is in now, at all nodes that have the store open: sessions that an authenticator let in. Exit code 1: no
@@ -35,7 +36,7 @@ def sessions(store: Connection | Own, authid: str | None, realm: str | None, as_
 @click.command()
 @click.argument("authid", type=Authid(), required=False)
 @click.option("--session", type=int, metavar="ID", help="Only this one.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object.")
+@as_object
 @on_store(urgent=True, nodes=True)
 def kick(store: Connection | Own, authid: str | None, session: int | None, as_json: bool) -> None:
     """End the live sessions of AUTHID, or one session. What it logs in with stays good: it may come back. Exit code 1:

@@ -1,4 +1,4 @@
-"""Why doesn't a credential count, and what does in its place?"""
+"""Why doesn't a credential or a principal count, and what does in its place?"""
 
 from typing import Any
 
@@ -23,6 +23,13 @@ Credential = dict[str, Any]  # as ``showing.show`` has it
 def named(one: Credential) -> str:
     """Such as ``ticket 66d0cfe8f9f5e93a (nightly-build)``."""
     return f"{CALLED.get(one['kind'], one['kind'])} {one['id']}" + (f" ({one['label']})" if one["label"] else "")
+
+
+def revoked(principal: dict[str, Any], acts: Acts) -> str:
+    """That a principal was revoked, by whom, and what takes it back."""
+    authid = principal["authid"]
+    again = f"`wampauth restore {authid}` lets it in again"
+    return f"{authid} was revoked at {principal['revoked']}{acts.by_revoker(None)}: {again}"
 
 
 def obstacle(one: Credential, principal: dict[str, Any], acts: Acts) -> tuple[str, str] | None:

@@ -1,11 +1,9 @@
 """What can be set for connections? The section ``"connections"`` in the ``extra`` of ``Sessions``."""
 
-import json
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
-from wampauth.settings import SettingsError
+from wampauth.settings import entries, require_type
 
 DIFFERENT = "setting 'connections' isn't what the component before this one has said: there is one for the process"
 
@@ -27,17 +25,6 @@ class Limits:
 
         :raises SettingsError: for an unknown name, a value of the wrong type, or one out of range.
         """
-        if not isinstance(section, Mapping):
-            raise SettingsError(f"setting 'connections' must be an object, not {json.dumps(section, default=str)}")
-        known: dict[str, Any] = {one.name: one.type for one in fields(cls)}
-        for name, value in section.items():
-            if name not in known:
-                raise SettingsError(f"unknown setting {name!r} under 'connections': use one of {', '.join(known)}")
-            kind = known[name]
-            if isinstance(value, bool) is not (kind is bool) or not isinstance(
-                value, (int, float) if kind is float else kind
-            ):
-                raise SettingsError(f"setting {name!r} must be of type {kind.__name__}, not {json.dumps(value)}")
-            if kind is not bool and not 0 < value < 1e9:
-                raise SettingsError(f"setting {name!r} must be a positive number, not {json.dumps(value)}")
+        for name, value, kind in entries("connections", section, cls):
+            require_type(name, value, kind)
         return cls(**section)

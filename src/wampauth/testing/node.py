@@ -24,7 +24,8 @@ from typing import IO, Any
 import psutil  # type: ignore[import-untyped]
 
 from wampauth import worker
-from wampauth.testing.transports import NodeError, Transport, choose, read
+from wampauth.nodeconfig import NodeError, choose
+from wampauth.testing.transports import Transport, read
 
 START_TIMEOUT = 60.0  # seconds; a node takes 3 to 8
 STOP_TIMEOUT = 15.0  # seconds

@@ -10,13 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wampauth.nodeconfig import Config, NodeError, choose, load
+from wampauth.nodeconfig import Config, NodeError, load
 
 HERE = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how to reach who listens everywhere
 SERIALIZERS = {"json": 1, "msgpack": 2, "cbor": 3, "ubjson": 4, "flatbuffers": 5}  # their numbers in RawSocket
 PATIENCE = 2.0  # seconds for one attempt
-
-__all__ = ["NodeError", "Transport", "choose", "read"]
 
 
 @dataclass(frozen=True)
