@@ -6,6 +6,7 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
+from cryptography.x509.oid import AuthorityInformationAccessOID
 
 DEVELOPMENT = "trustme"  # who signs what `make certs` makes
 
@@ -61,6 +62,16 @@ def names(certificate: x509.Certificate) -> list[str]:
     except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
         return []
     return [str(name.value) for name in found]
+
+
+def has_signer_elsewhere(certificate: x509.Certificate) -> bool:
+    """Whether it says where to fetch the certificate of who has signed it, as those of public authorities do: that is
+    none that clients have by themselves."""
+    try:
+        found = certificate.extensions.get_extension_for_class(x509.AuthorityInformationAccess).value
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, x509.UnsupportedGeneralNameType, ValueError):
+        return False
+    return any(one.access_method == AuthorityInformationAccessOID.CA_ISSUERS for one in found)
 
 
 def day(moment: float) -> str:

@@ -14,6 +14,10 @@ import pytest
 import trustme
 from click.testing import CliRunner, Result
 from conftest import CHOSEN, HERE, Bundle, Config, read_config
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from nacl.pwhash import argon2id
 from stores import KEY
 from test_store_schema import FIRST_RELEASE, everything, make
@@ -479,6 +483,29 @@ def test_certificates_in_one_file(directory: Path) -> None:
     ):
         (directory / "certs" / "server.pem").write_bytes(b"".join(content))
         assert [one for one in found(directory) if "development" not in one[2]] == expected
+
+
+def test_a_certificate_without_the_one_that_has_signed_it(directory: Path) -> None:
+    """Public authorities say where that is: browsers fetch it, and no other client does."""
+    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
+    place = x509.UniformResourceIdentifier("http://authority.example/lower.crt")
+    told = x509.AccessDescription(x509.oid.AuthorityInformationAccessOID.CA_ISSUERS, place)
+    lower, own = (x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)]) for name in ("Lower", "Own"))
+
+    def issue(subject: x509.Name, issuer: x509.Name) -> bytes:
+        terms = key.public_key(), x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=80)
+        made = x509.CertificateBuilder(issuer, subject, *terms)
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("node.acme.example")]), critical=False)
+        made = made.add_extension(x509.AuthorityInformationAccess([told]), critical=False)
+        return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
+
+    form = Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()
+    (directory / "certs" / "server.key").write_bytes(key.private_bytes(*form))
+    text = f"{FILE} lacks the certificate of who has signed it: put the whole chain there, or clients refuse it"
+    (directory / "certs" / "server.pem").write_bytes(issue(own, lower))
+    assert found(directory) == [("warning", f"{TLS}.certificate", text)]
+    (directory / "certs" / "server.pem").write_bytes(issue(own, lower) + issue(lower, x509.Name([])))
+    assert found(directory) == []
 
 
 def test_the_certificates_between_it_and_a_root(directory: Path) -> None:

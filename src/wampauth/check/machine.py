@@ -46,13 +46,16 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
         yield from _of_certificate(f"{place}.chain_certificates[{number}]", directory / str(name))
     yield from _of_certificate(f"{place}.certificate", file)
     try:
-        shown = served.load(file)
+        shown, *behind = served.chain(file)
     except (OSError, ValueError):
         return  # as was said
     if served.is_for_development(shown):
         yield Finding(f"{place}.certificate", f"{file} is for development, or signed by itself: no client trusts it")
     if not served.names(shown):
         yield Finding(f"{place}.certificate", f"{file} names no host as its subjectAltName: no client trusts it")
+    if served.has_signer_elsewhere(shown) and not behind and not chain:
+        text = f"{file} lacks the certificate of who has signed it: put the whole chain there, or clients refuse it"
+        yield Finding(f"{place}.certificate", text, "warning")
     yield from _of_its_key(place, file, shown, key)
 
 
