@@ -281,6 +281,7 @@ def test_a_node_upgrades_and_says_so(old: str, lines: Callable[[], list[str]]) -
     open_store(old)
     stores._open_store.cache_clear()
     (line,) = [line for line in lines() if "was upgraded" in line]
+    assert line.startswith("error: ")  # a node shows nothing else, unless it is told to
     assert line.endswith(UPGRADED)
 
 
@@ -289,7 +290,7 @@ def lines() -> Iterator[Callable[[], list[str]]]:
     """What is logged meanwhile."""
     events: list[LogEvent] = []
     globalLogPublisher.addObserver(events.append)
-    yield lambda: [formatEvent(event) for event in events]
+    yield lambda: [f"{event['log_level'].name}: {formatEvent(event)}" for event in events]
     globalLogPublisher.removeObserver(events.append)
 
 

@@ -60,7 +60,7 @@ def _open_store(where: str) -> OpenStore:
     opened = connect(where, upgrading=UPGRADING)
     opened.close()
     if opened.upgraded is not None:
-        Logger().info("{sentence}", sentence=upgraded(opened))
+        Logger().error("{sentence}", sentence=upgraded(opened))  # no other level is shown by itself
     if not _is_url(where):
         require_private(where)
     return OpenStore(_principals(where))
