@@ -20,11 +20,11 @@ from wampauth import cli
 from wampauth.probe import answers, cases, catalogue, malformed, run
 from wampauth.probe.answers import Redactor
 from wampauth.probe.budget import Budget, Spent, Used
-from wampauth.probe.client import pubkey
 from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, LONGEST, NOT_APPLICABLE, Found, as_text, row
 from wampauth.probe.statistics import compare
 from wampauth.probe.target import Address, Target, resolve
 from wampauth.probe.timing import judge
+from wampauth.testing.wamp import pubkey
 
 KEY = SigningKey(bytes([1]) * 32)
 TICKET = 'a ticket/with "odd" letters: é'

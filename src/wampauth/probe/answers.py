@@ -8,13 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, quote_plus
 
-HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE = 1, 2, 3, 4, 5, 6
-ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED = 8, 16, 17, 32, 33
-CALL, RESULT, REGISTER, REGISTERED = 48, 50, 64, 65
-NAMES = {WELCOME: "WELCOME", ABORT: "ABORT", CHALLENGE: "CHALLENGE", GOODBYE: "GOODBYE", ERROR: "ERROR"}
-NAMES |= {RESULT: "RESULT", PUBLISHED: "PUBLISHED", SUBSCRIBED: "SUBSCRIBED", REGISTERED: "REGISTERED"}
+from wampauth.testing import wamp
+from wampauth.testing.wamp import ABORT, ERROR, GOODBYE, WELCOME, Message
 
-Message = list[Any]
+NAMED = ["WELCOME", "ABORT", "CHALLENGE", "GOODBYE", "ERROR", "RESULT", "PUBLISHED", "SUBSCRIBED", "REGISTERED"]
+NAMES: dict[int, str] = {getattr(wamp, name): name for name in NAMED}
 
 
 @dataclass(frozen=True)

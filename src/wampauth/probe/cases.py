@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
-from wampauth.probe.answers import AUTHENTICATE, CALL, CHALLENGE, GOODBYE, HELLO, WELCOME
-from wampauth.probe.client import ROLES, hello
+from wampauth.probe.client import hello
+from wampauth.testing.wamp import AUTHENTICATE, CALL, CHALLENGE, GOODBYE, HELLO, ROLES, WELCOME
 
 LONG = 10_000  # characters
 NOWHERE = "probe-nowhere"

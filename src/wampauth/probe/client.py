@@ -11,10 +11,10 @@ from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection
 
-from wampauth.probe.answers import AUTHENTICATE, GOODBYE, HELLO, Answer, Redactor, read
+from wampauth.probe.answers import Answer, Redactor, read
 from wampauth.probe.budget import Budget
+from wampauth.testing.wamp import AUTHENTICATE, GOODBYE, HELLO, ROLES, pubkey
 
-ROLES: dict[str, Any] = {"caller": {}, "callee": {}, "publisher": {}, "subscriber": {}}
 PATIENCE = 8.0  # seconds to wait for an answer
 
 
@@ -136,8 +136,3 @@ def hello(realm: Any, method: Any, authid: Any = None, extra: Any = None, **deta
     """A HELLO. What is None or ``...`` is left out."""
     given = {"roles": ROLES, "authmethods": [method], "authid": authid, "authextra": extra, **details}
     return [HELLO, realm, {name: value for name, value in given.items() if value is not None and value is not ...}]
-
-
-def pubkey(key: SigningKey) -> str:
-    """The public half in hexadecimal."""
-    return bytes(key.verify_key).hex()

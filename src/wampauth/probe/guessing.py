@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
 
 from wampauth.probe import passwords
-from wampauth.probe.answers import AUTHENTICATE, Answer
+from wampauth.probe.answers import Answer
 from wampauth.probe.client import Client
 from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, verdict, worst
 from wampauth.probe.target import Target, Turned
 from wampauth.probe.timing import made_up
+from wampauth.testing.wamp import AUTHENTICATE
 
 GUESSES = 30
 AUTHIDS = 250

@@ -4,9 +4,10 @@ import secrets
 from collections.abc import Iterator
 from typing import Any
 
-from wampauth.probe.answers import CALL, PUBLISH, REGISTER, SUBSCRIBE, Answer
+from wampauth.probe.answers import Answer
 from wampauth.probe.report import CANT_TELL, Found, verdict
 from wampauth.probe.target import Target
+from wampauth.testing.wamp import CALL, PUBLISH, REGISTER, SUBSCRIBE
 
 NAMES = ("meta-read", "meta-kill", "any-uri", "prefix-all", "prefix-topic", "forward-for")
 LOOKS = ("wamp.session.list", "wamp.session.count", "wamp.registration.list", "wamp.subscription.list")

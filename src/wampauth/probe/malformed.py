@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from wampauth.probe.answers import AUTHENTICATE, Answer
+from wampauth.probe.answers import Answer
 from wampauth.probe.cases import NOWHERE, Case, all_of
 from wampauth.probe.client import Client, hello
 from wampauth.probe.guessing import wrong
 from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, Found
 from wampauth.probe.target import Target, Turned
+from wampauth.testing.wamp import AUTHENTICATE
 
 AT_ONCE = 8
 PATIENCE = 7.0  # seconds; a router may take some to give up

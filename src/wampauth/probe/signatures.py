@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from nacl.signing import SigningKey
 
-from wampauth.probe.answers import AUTHENTICATE, Answer
+from wampauth.probe.answers import Answer
 from wampauth.probe.client import Client
 from wampauth.probe.report import CANT_TELL, FALLS, HOLDS, NOT_APPLICABLE, Found, verdict
 from wampauth.probe.target import BINDING, Target
+from wampauth.testing.wamp import AUTHENTICATE
 
 # Points of order 1 and 4, as public keys (RFC 8032, section 8).
 IDENTITY, ZERO = "01" + "00" * 31, "00" * 32
