@@ -17,7 +17,8 @@ A listener shows a renewed certificate without a restart (``renewal.py``). Authe
 (``proven.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``) and has one on a connection (``joining.py``),
 and the router is told of one that came over TLS (``announced.py``); the operator is told which Origins are refused.
-What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library.
+What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library. So
+is what it keeps of names that clients make up (``decided.py``).
 And of a module that can't be imported it writes what has happened where, and not the text of the exception, which may
 hold a secret (``importing.py``).
 And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
@@ -48,6 +49,7 @@ CHANGED = {  # modules of the router, and what changes them
         ("wampauth.worker.proofs", "see_to_proofs"),
         ("wampauth.worker.importing", "of_factories"),
     ],
+    "crossbar.router.router": [("wampauth.worker.decided", "keep_few")],
     "crossbar.worker": [("wampauth.worker.importing", "of_components")],
     "crossbar.worker.proxy": [
         ("wampauth.worker.goodbye", "pass_on"),
