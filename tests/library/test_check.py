@@ -457,6 +457,13 @@ def test_what_may_be_meant(
     assert (place, sentence, "warning") in [(one.place, one.text, one.severity) for one in found]
 
 
+def test_sessions_of_another_authenticator_watch_nothing(lesson: Path, reports: list[trial.Report]) -> None:
+    workers, components = load(lesson / "config.json")["workers"], reports[0].components
+    other = {**components, 0: {**components[0], "prefix": "org.acme."}}
+    found = between(workers, [replace(reports[0], components=other)])
+    assert ("workers[0].components[0]", belonging.NOT_WATCHED) in [(one.place, one.text) for one in found]
+
+
 def test_nothing_does_not_fit(lesson: Path, reports: list[trial.Report]) -> None:
     assert between(load(lesson / "config.json")["workers"], reports) == []
 

@@ -43,7 +43,8 @@ def check(directory: Path, config: str | None = None, for_production: bool = Fal
     ]
     found = [*doubled, *found, *between(workers, reports), *files.findings(workers)]
     if for_production:
-        found = [replace(one, severity="error") if one.text.endswith(belonging.NO_WATCH) else one for one in found]
+        unwatched = (belonging.NO_WATCH, belonging.NOT_WATCHED)
+        found = [replace(one, severity="error") if one.text.endswith(unwatched) else one for one in found]
         found += production.findings(directory, workers, reports)
     return found
 

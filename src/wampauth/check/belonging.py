@@ -11,6 +11,7 @@ from wampauth.check.trial import methods
 from wampauth.nodeconfig import Section
 
 NO_WATCH = "no `Sessions` watches this realm: who is revoked stays in it until it leaves"
+NOT_WATCHED = "no `Sessions` of this Authenticator is in any realm: whom it lets in stays, revoked or not"
 
 
 def dangerous_rules(realm: Section, asked: dict[str, Any]) -> list[str]:
@@ -50,6 +51,10 @@ class Belonging:
             for realm, place in self._there.realm_places.items():
                 if realm not in own | watched:
                     yield Finding(f"{place}.name", f"{realm}: {NO_WATCH}", "warning")
+        prefixes = {one.known["prefix"] for one in self._there.watching}
+        for one in self._there.ours:
+            if prefixes and one.known["prefix"] not in prefixes:  # those of another one leave its sessions alone
+                yield Finding(one.place, NOT_WATCHED, "warning")
 
     def _of_roles(self) -> Iterator[Finding]:
         """Roles that ask the authorizer, and the rules that it has."""
