@@ -701,8 +701,11 @@ def test_why_without_a_store_tells_what_the_audit_has(
     cat = {"time": moments.iso(now), "outcome": "joined", "authid": "cat", **one, "role": "member", "session": 2}
     eve = {"time": moments.iso(now), "outcome": "refused", "claimed": "eve", **one, "reason": "no such credential"}
     fay = {**eve, "claimed": "fay", "reason": "revoked"}
+    gone = {**cat, "authid": "gus", "session": 3}, {**cat, "outcome": "ended", "authid": "gus", "reason": "x.revoked"}
+    old = {**gone[1], "authid": "hal", "reason": "x.expired"}  # who had joined long ago
     dora = {**eve, "claimed": "dora", "outcome": "throttled", "reason": "out of tokens"}
-    records = (norole, cat, eve, fay, dora)
+    ida = [{**one, "authid": "ida"} for one in reversed(gone)]
+    records = (norole, cat, eve, fay, dora, *gone, old, *ida)
     (folder / "mine.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
 
     def why(*arguments: str) -> Result:
@@ -717,6 +720,10 @@ def test_why_without_a_store_tells_what_the_audit_has(
     told = json.loads(why("norole", "--json").stdout)
     assert (told["gets_in"], told["reasons"][0]["reason"]) == (False, "not in the configuration")
     assert why("cat").stdout.startswith("cat got in, the last time at ")
+    assert why("gus").stdout.splitlines()[1].endswith(": x.revoked.")
+    assert json.loads(why("gus", "--json").stdout)["ended"]["reason"] == "x.revoked"
+    assert why("hal").stdout.startswith("Its session was ended at ")
+    assert "ended" not in why("ida").stdout  # who is back
     assert "the ticket is wrong, or there is no such principal" in why("eve").stdout
     assert "Only the audit was asked" in why("eve").stderr
     assert why("fay").stdout.endswith(": the ticket, or fay, was revoked.\n")

@@ -24,12 +24,14 @@ class Lately:
     """Of one principal, or one key.
 
     :ivar credential: the id of the one that is shown now, once it is known.
+    :ivar ended: the last time that a session of it was ended; None: it has logged in since, or there is none.
     """
 
     def __init__(self, store: Connection | None, attempt: Attempt, audits: list[Path]) -> None:
         """:param store: None, if there is none that could tell more."""
         self._attempt = attempt
         self.credential: str | None = None
+        self.ended: Record | None = None
         self._causes = Causes(store, audits, points=store is not None)
         self._login: Record | None = None  # the last
         self._passed: Record | None = None  # the last whose connection was as the node wants it
@@ -45,7 +47,10 @@ class Lately:
             if is_turned_away(one):
                 yield one
                 continue
-            self._login = one if one["outcome"] in LOGINS else self._login
+            if one["outcome"] in LOGINS:
+                self._login, self.ended = one, None
+            elif one["outcome"] == "ended":
+                self.ended = one
 
     @property
     def failures(self) -> list[Alike]:

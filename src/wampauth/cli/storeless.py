@@ -27,7 +27,7 @@ def tell_from_audit(authid: str, as_json: bool) -> None:
     """
     lately = Lately(None, Attempt(authid), audits_of_store())
     last = lately.last or {}
-    if not last and not lately.before:
+    if not last and not lately.before and not lately.ended:
         path = click.get_current_context().find_root().obj
         why = instead(path) or f"{path} is a store of your own"
         raise showing.Refused(f"{why}. The audit has no login of {authid} since yesterday")
@@ -35,14 +35,17 @@ def tell_from_audit(authid: str, as_json: bool) -> None:
     if as_json:
         reasons = [{"reason": "not in the configuration", "text": wrong, "certain": True}] if wrong else []
         known = {"authid": authid, "gets_in": False if wrong else None, "tried": None, "credential": None}
-        click.echo(json.dumps({**known, "reasons": reasons, "refused": [one.record for one in lately.before]}))
+        refused = [one.record for one in lately.before]
+        click.echo(json.dumps({**known, "reasons": reasons, "refused": refused, "ended": lately.ended}))
         sys.exit(1)
     for one in lately.before:
         click.echo(lately.sentence(one))
-    if not lately.before:
+    if last and not lately.before:
         click.echo(
             in_one_line(f"{authid} got in, the last time at {last['time']}; no refusal is known since yesterday.")
         )
+    if lately.ended:
+        click.echo(in_one_line(f"Its session was ended at {lately.ended['time']}: {lately.ended.get('reason')}."))
     if wrong:
         click.echo(wrong)
     elif last.get(JOINED) is False and {"role", "reason"} & last.keys() == {"role"} and places_of_audit().roles:
