@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from autobahn.wamp import message
 from autobahn.wamp.auth import create_authenticator
-from autobahn.wamp.types import Accept
-from twisted.internet.defer import Deferred
+from autobahn.wamp.types import Accept, Deny
+from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectError
 from twisted.logger import globalLogPublisher
 
-from wampauth.worker import goodbye, joining
+from wampauth.worker import goodbye, joining, welcomed
 
 AGAIN = [(message.Abort, "wamp.error.canceled")]
 CHANGED = ("frontend_accepted", "onMessage", "onClose")
@@ -185,3 +185,22 @@ def test_a_proof_of_nothing_is_answered(at: At) -> None:
     at.client.onMessage(message.Authenticate("x"))
     assert at.told == [(message.Abort, "wamp.error.authentication_failed")]
     assert at.wire.sent[0].message == "no pending authentication"  # as by the router
+
+
+def test_the_router_itself_lets_in_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though two authenticators that are asked at a time both say yes. With a second session the router forgets whose
+    the first is, and keeps it."""
+    from crossbar.router.session import RouterSession
+
+    yes, no = Accept("realm1", "alice", "frontend"), Deny()
+    answers = [yes, yes, no] * 2
+    for name in "onHello", "onAuthenticate":
+        monkeypatch.setattr(RouterSession, name, lambda *_: succeed(answers.pop()))
+    welcomed.let_in_once()
+    session = RouterSession.__new__(RouterSession)
+    for ask in session.onHello, session.onAuthenticate:
+        found: list[Any] = []
+        for pending in None, 1, None:  # the id that a session will have
+            session._pending_session_id = pending
+            ask("realm1", None).addCallback(found.append)
+        assert found == [no, yes, None]

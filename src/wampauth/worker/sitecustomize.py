@@ -15,8 +15,9 @@ that a stranger could use are taken away:
 
 A listener shows a renewed certificate without a restart (``renewal.py``). Authenticators hear of proofs that were right
 (``proven.py``).
-A client behind a proxy is told why its session was ended (``goodbye.py``) and has one on a connection (``joining.py``),
-and the router is told of one that came over TLS (``announced.py``); the operator is told which Origins are refused.
+A connection carries one session, and takes it along when it is closed (``welcomed.py``, at a proxy ``joining.py``).
+A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
+(``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library. So
 is what it keeps of names that clients make up (``decided.py``).
 And of a module that can't be imported it writes what has happened where, and not the text of the exception, which may
@@ -50,6 +51,7 @@ CHANGED = {  # modules of the router, and what changes them
         ("wampauth.worker.importing", "of_factories"),
     ],
     "crossbar.router.router": [("wampauth.worker.decided", "keep_few")],
+    "crossbar.router.session": [("wampauth.worker.welcomed", "let_in_once")],
     "crossbar.worker": [("wampauth.worker.importing", "of_components")],
     "crossbar.worker.proxy": [
         ("wampauth.worker.goodbye", "pass_on"),
