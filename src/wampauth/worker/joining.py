@@ -87,10 +87,11 @@ def _drop(client: Any) -> None:
             session.disconnect()
 
 
-def _broken(failure: Failure, transport: Any) -> Failure:
-    """A client has said what can't be followed: the log has it."""
+def _broken(failure: Failure, transport: Any) -> None:
+    """A client has said what can't be followed."""
+    if not failure.check(*HUNG_UP):
+        log.error("a client is cut off over what it has said: {fault}", fault=told_of(failure.value))
     _hang_up(transport)
-    return failure
 
 
 def _hang_up(transport: Any) -> None:
