@@ -4,6 +4,7 @@ Measured so: a client whose authority signed only the new certificate gets in wi
 old one goes on; in the hardened node, and at a proxy worker of the scaled one.
 """
 
+import errno
 import shutil
 import ssl
 import time
@@ -25,7 +26,7 @@ from twisted.logger import Logger
 from wampauth import figures, served
 from wampauth.probe.turns import trust
 from wampauth.testing.wamp import SUBSCRIBE, SUBSCRIBED, WELCOME, RawClient
-from wampauth.worker.renewal import EVERY, Renewing, renew_certificates
+from wampauth.worker.renewal import AGAIN, EVERY, Renewing, renew_certificates
 
 PATIENCE = 20.0  # seconds
 MOST = 65_536  # bytes of a handshake
@@ -129,6 +130,27 @@ def test_what_could_not_be_read_is_taken_when_it_can(files: Files) -> None:
     assert renewing.getContext() is not first
 
 
+def test_what_could_not_be_taken_for_a_moment_is_tried_again(files: Files) -> None:
+    """As when no file could be opened, in a flood: the files don't change before the next renewal."""
+    now, faults = Now(), [OSError(errno.EMFILE, "Too many open files")] * 2
+
+    def options() -> CertificateOptions:
+        if now.moment and faults:
+            raise faults.pop()
+        return files.options()
+
+    renewing = Renewing(options, [files.certificate, files.key], now)
+    first = renewing.getContext()
+    files.issue()
+    now.moment += EVERY
+    for _ in range(2):
+        assert renewing.getContext() is first
+        now.moment += AGAIN / 2
+        assert renewing.getContext() is first
+        now.moment += AGAIN / 2
+    assert renewing.getContext() is not first
+
+
 def test_one_that_has_run_out_is_not_taken(files: Files) -> None:
     now = Now()
     renewing = Renewing(files.options, [files.certificate, files.key], now)
@@ -185,6 +207,10 @@ def test_the_end_of_what_is_shown_is_a_figure(files: Files) -> None:
     ((labels, (said, *_)),) = figures.told()["certificate_end_seconds"].items()
     assert labels == (("file", "server.pem"),)
     assert said == renewing.ends
+    files.issue(datetime.now(UTC) + timedelta(days=7))
+    now.moment += EVERY
+    (told,) = figures.told()["certificate_end_seconds"].values()  # though nobody has connected
+    assert served.ends(served.load(files.certificate)) in told  # those of other tests may be there yet
 
 
 # Real nodes

@@ -9,6 +9,7 @@ By itself it also shows only the first certificate of each file. Here it shows t
 import os
 import time
 from collections.abc import Callable, Mapping
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from zope.interface import implementer  # type: ignore[import-untyped]
 from wampauth import figures, served
 
 EVERY = 1.0  # seconds between two looks at the files
+AGAIN = 600.0  # seconds after which some that couldn't be taken are tried again: perhaps it wasn't their fault
 
 Fingerprint = tuple[tuple[int, int, int] | None, ...]
 
@@ -46,16 +48,26 @@ class Renewing:
         self._looked, self._seen = monotonic(), self._fingerprint()
         self._options = make()
         self.ends = self._end()  # seconds since 1970
-        figures.tell(self, "certificate_end_seconds", lambda this: this.ends, file=files[0].name)
+        self._again = inf  # when to try again, on the clock
+        figures.tell(self, "certificate_end_seconds", Renewing._told_end, file=files[0].name)
 
     def getContext(self) -> Any:
         """The context of the next connection."""
-        if self._monotonic() - self._looked >= EVERY:
-            self._looked = self._monotonic()
-            if (found := self._fingerprint()) != self._seen:
-                self._seen = found
-                self._renew()
+        self._look()
         return self._options.getContext()
+
+    def _told_end(self) -> float:
+        """When it runs out what would be shown, though nobody may have connected since it was renewed."""
+        self._look()
+        return self.ends
+
+    def _look(self) -> None:
+        if (now := self._monotonic()) - self._looked < EVERY:
+            return
+        self._looked = now
+        if (found := self._fingerprint()) != self._seen or now >= self._again:
+            self._seen, self._again = found, inf
+            self._renew()
 
     def _renew(self) -> None:
         try:
@@ -69,6 +81,7 @@ class Renewing:
                 file=self._files[0],
                 error=type(error).__name__,
             )
+            self._again = self._looked + AGAIN
             return
         self._options, self.ends = renewed, ends
         self.log.warn("{file} is shown from now on; it runs out on {day}", file=self._files[0], day=served.day(ends))
