@@ -227,6 +227,17 @@ def test_a_wrong_setting(tmp_path: Path, spoil: Callable[[Config], object], plac
     assert found[2].startswith(sentence)
 
 
+def test_a_listener_whose_files_are_missing(tmp_path: Path) -> None:
+    """The router would say so in a screenful. What else can be wrong with them: test_check_production.py."""
+    tls = {"key": "no.key", "certificate": "no.pem", "ca_certificates": ["none.pem"]}
+    found = spoilt(tmp_path, lambda config: config["workers"][0]["transports"][0]["endpoint"].update(tls=tls))
+    place = "workers[0].transports[0].endpoint.tls"
+    assert [(where, Path(text).name) for severity, where, text in found if severity == "error"] == [
+        (f"{place}.certificate", "no.pem: No such file or directory"),
+        (f"{place}.ca_certificates[0]", "none.pem: No such file or directory"),
+    ]
+
+
 def test_a_factory_without_a_component(tmp_path: Path) -> None:
     """It would refuse everybody: its settings stand in a component of its worker, and in a proxy in ``config``."""
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from wampauth import nodeconfig
-from wampauth.check import belonging, files, layout, production, shape, trial, wiring
+from wampauth.check import belonging, files, layout, listeners, production, shape, trial, wiring
 from wampauth.check.finding import Finding
 
 __all__ = ["Finding", "check"]
@@ -41,7 +41,8 @@ def check(directory: Path, config: str | None = None, for_production: bool = Fal
         for number, report in enumerate(reports)
         for finding in report.findings
     ]
-    found = [*doubled, *found, *between(workers, reports), *files.findings(workers)]
+    found += [*between(workers, reports), *listeners.findings(directory, workers), *files.findings(workers)]
+    found = [*doubled, *found]
     if for_production:
         unwatched = (belonging.NO_WATCH, belonging.NOT_WATCHED)
         found = [replace(one, severity="error") if one.text.endswith(unwatched) else one for one in found]

@@ -9,8 +9,6 @@ from importlib import metadata
 from itertools import pairwise
 from pathlib import Path
 
-from cryptography.x509 import Certificate
-
 from wampauth import served
 from wampauth.check.finding import Finding
 from wampauth.nodeconfig import Section, walk
@@ -40,7 +38,7 @@ def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
 
 def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
     """What is wrong with the certificate of a listener, or soon will be."""
-    file, key = directory / str(tls.get("certificate")), directory / str(tls.get("key"))
+    file = directory / str(tls.get("certificate"))
     chain = tls.get("chain_certificates")
     for number, name in enumerate(chain if isinstance(chain, list) else ()):
         yield from _of_certificate(f"{place}.chain_certificates[{number}]", directory / str(name))
@@ -48,7 +46,7 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
     try:
         shown, *behind = served.chain(file)
     except (OSError, ValueError):
-        return  # as was said
+        return  # which keeps the node from starting, in any case
     if served.is_for_development(shown):
         yield Finding(f"{place}.certificate", f"{file} is for development, or signed by itself: no client trusts it")
     if not served.names(shown):
@@ -56,19 +54,14 @@ def certificate(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
     if served.has_signer_elsewhere(shown) and not behind and not chain:
         text = f"{file} lacks the certificate of who has signed it: put the whole chain there, or clients refuse it"
         yield Finding(f"{place}.certificate", text, "warning")
-    yield from _of_its_key(place, file, shown, key)
 
 
 def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
-    """Whether it is one, and may be shown now, as may those behind it in the file."""
+    """Whether it may be shown now, as may those behind it in the file."""
     try:
         shown = served.chain(file)
-    except OSError as error:
-        yield Finding(place, f"{file}: {error.strerror}")
-        return
-    except ValueError:
-        yield Finding(place, f"{file} isn't a certificate in PEM")
-        return
+    except (OSError, ValueError):
+        return  # which keeps the node from starting, in any case
     begin, end = max(one.not_valid_before_utc.timestamp() for one in shown), min(map(served.ends, shown))
     if (now := time.time()) < begin:
         yield Finding(place, f"{file} counts from {served.day(begin)} on: no client will connect before")
@@ -79,16 +72,6 @@ def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
     if any(one.issuer != signer.subject for one, signer in pairwise(shown)):
         text = f"{file} isn't in order: behind each certificate belongs the one that has signed it"
         yield Finding(place, text, "warning")
-
-
-def _of_its_key(place: str, file: Path, shown: Certificate, key: Path) -> Iterator[Finding]:
-    try:
-        if not served.fits(shown, key):
-            yield Finding(f"{place}.key", f"{key} isn't the key of {file}")
-    except OSError as error:
-        yield Finding(f"{place}.key", f"{key}: {error.strerror}")
-    except ValueError as error:
-        yield Finding(f"{place}.key", f"{key} isn't a private key in PEM: {error}")
 
 
 def _of_files(directory: Path, workers: list[Section]) -> Iterator[Finding]:

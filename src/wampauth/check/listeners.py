@@ -1,0 +1,54 @@
+"""Can each listener show a certificate, and prove that it is its own? Else the router doesn't start, and writes down
+where in its code that was noticed.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from wampauth import served
+from wampauth.check.finding import Finding
+from wampauth.check.layout import sections
+from wampauth.nodeconfig import Section
+
+
+def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
+    """What is wrong with the files that the transports with TLS name."""
+    for number, worker in enumerate(workers):
+        for index, transport in enumerate(sections(worker.get("transports"))):
+            endpoint = transport.get("endpoint")
+            tls = endpoint.get("tls") if isinstance(endpoint, Section) else None
+            if isinstance(tls, Section):
+                yield from _of_files(directory, f"workers[{number}].transports[{index}].endpoint.tls", tls)
+
+
+def _of_files(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
+    certificate = directory / str(tls.get("certificate"))
+    yield from _of_certificate(f"{place}.certificate", certificate)
+    for inner in "chain_certificates", "ca_certificates":
+        others = tls.get(inner)
+        for number, name in enumerate(others if isinstance(others, list) else ()):
+            yield from _of_certificate(f"{place}.{inner}[{number}]", directory / str(name))
+    yield from _of_its_key(f"{place}.key", certificate, directory / str(tls.get("key")))
+
+
+def _of_certificate(place: str, file: Path) -> Iterator[Finding]:
+    try:
+        served.chain(file)
+    except OSError as error:
+        yield Finding(place, f"{file}: {error.strerror}")
+    except ValueError:
+        yield Finding(place, f"{file} isn't a certificate in PEM")
+
+
+def _of_its_key(place: str, certificate: Path, key: Path) -> Iterator[Finding]:
+    try:
+        shown = served.load(certificate)
+    except (OSError, ValueError):
+        return  # as was said
+    try:
+        if not served.fits(shown, key):
+            yield Finding(place, f"{key} isn't the key of {certificate}")
+    except OSError as error:
+        yield Finding(place, f"{key}: {error.strerror}")
+    except ValueError as error:
+        yield Finding(place, f"{key} isn't a private key in PEM: {error}")
