@@ -148,16 +148,11 @@ class Bundle(Folder):
         file.touch(0o600)
         file.write_bytes(secrets.token_bytes(32))
 
-    def make_certificates(self, *names: str) -> None:
+    def make_certificates(self) -> None:
         """A development CA and a server certificate, as `make certs` makes them."""
-        folder = self.directory / "certs"
-        folder.mkdir(mode=0o700)
         authority = trustme.CA()
-        certificate = authority.issue_cert(*(names or ("localhost", "127.0.0.1", "::1")))
+        certify(self.directory / "certs", authority, "localhost", "127.0.0.1", "::1")
         authority.cert_pem.write_to_path(str(self.ca))
-        certificate.private_key_pem.write_to_path(str(folder / "server.key"))
-        certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-        (folder / "server.key").chmod(0o600)
 
     def add_principals(self) -> None:
         """The demo's principals, as the Makefile adds them."""
@@ -181,6 +176,15 @@ def _line(authid: str, realm: str, role: str, extra: dict[str, Any], kind: str, 
     credentials = [{"kind": kind, "verifier": verifier}]
     principal = {"authid": authid, "realm": realm, "role": role, "extra": extra, "credentials": credentials}
     return json.dumps(principal).encode()
+
+
+def certify(folder: Path, authority: trustme.CA, *names: str, **terms: Any) -> None:
+    """Put a certificate of a server, and its key, into a folder."""
+    folder.mkdir(mode=0o700, exist_ok=True)
+    certificate = authority.issue_cert(*names, **terms)
+    certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
+    (folder / "server.key").chmod(0o600)
 
 
 def wampauth(folder: Path, *args: str, **options: Any) -> Result:

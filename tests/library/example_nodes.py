@@ -47,13 +47,18 @@ class Example(Folder):
             return client.login_ticket(authid, ticket, realm)
 
 
+def init(folder: Path, port: int) -> Config:
+    """Begin a project there, as ``wampauth init`` does; the configuration of its node."""
+    options = ("--prefix", "com.example.", "--realm", REALM, "--role", ROLE, "--port", str(port))
+    assert CliRunner().invoke(cli.main, ["init", str(folder), *options]).exit_code == 0
+    return read_config(folder / ".crossbar" / "config.yaml")
+
+
 @contextmanager
 def example(folder: Path, module: str, extra: dict[str, Any], **guard: Any) -> Iterator[Example]:
     """Run examples/`module`.py, which has a check for tickets, with these settings for its checks and for the guard."""
     made = Example(folder / ".crossbar")
-    options = ("--prefix", "com.example.", "--realm", REALM, "--role", ROLE, "--port", str(made.port))
-    assert CliRunner().invoke(cli.main, ["init", str(folder), *options]).exit_code == 0
-    config = read_config(made.directory / "config.yaml")
+    config = init(folder, made.port)
     (worker,) = config["workers"]
     worker["options"]["pythonpath"] = [str(HERE / "examples")]
     for component in worker["components"]:
@@ -65,7 +70,7 @@ def example(folder: Path, module: str, extra: dict[str, Any], **guard: Any) -> I
 
 
 @contextmanager
-def running(made: Example, config: Config) -> Iterator[None]:
+def running(made: Folder, config: Config) -> Iterator[None]:
     """Run a node with this configuration."""
     (made.directory / "config.yaml").write_text(json.dumps(config))
     with (made.directory / "node.log").open("ab") as log, Node(made.directory, output=log):

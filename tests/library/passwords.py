@@ -3,7 +3,6 @@
 The proofs are made by Autobahn's own client code.
 """
 
-import json
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,12 +14,11 @@ from typing import Any
 import trustme
 from autobahn.wamp import auth
 from autobahn.wamp.types import Challenge
-from click.testing import CliRunner
-from conftest import Config, Folder, free_port, read_config, wampauth
+from conftest import Config, Folder, certify, free_port, wampauth
+from example_nodes import init, running
 from wires import Way, Wire
 
-from wampauth import cli
-from wampauth.testing import CHALLENGE, Message, Node, RawClient
+from wampauth.testing import CHALLENGE, Message, RawClient
 
 PASSWORD, SECRET = "correct horse battery staple", "s3cr3t-of-carol"
 CHECKS = f"""
@@ -147,13 +145,9 @@ class PasswordNode(Folder):
 def _other_ways(made: PasswordNode, web: Config, dynamic: Config, function: Config) -> list[Config]:
     """Over TLS, and RawSocket over TCP and a Unix domain socket."""
     (made.directory / "sockets").mkdir(mode=0o700)
-    (certs := made.directory / "certs").mkdir(mode=0o700)
     authority = trustme.CA()
-    server = authority.issue_cert("localhost")
-    authority.cert_pem.write_to_path(str(certs / "server-ca.pem"))
-    server.private_key_pem.write_to_path(str(certs / "server.key"))
-    (certs / "server.key").chmod(0o600)
-    server.cert_chain_pems[0].write_to_path(str(certs / "server.pem"))
+    certify(made.directory / "certs", authority, "localhost")
+    authority.cert_pem.write_to_path(str(made.directory / "certs" / "server-ca.pem"))
     tcp = {"type": "tcp", "interface": "127.0.0.1"}
     tls = {"key": "certs/server.key", "certificate": "certs/server.pem"}
     raw = {"type": "rawsocket", "serializers": ["json"], "options": {"max_message_size": 65536}}
@@ -168,10 +162,8 @@ def _other_ways(made: PasswordNode, web: Config, dynamic: Config, function: Conf
 def password_node(folder: Path, **guard: Any) -> Iterator[PasswordNode]:
     """Run it."""
     made = PasswordNode(folder / ".crossbar")
-    options = ("--prefix", "com.example.", "--realm", "realm1", "--role", "frontend", "--port", str(made.port))
-    assert CliRunner().invoke(cli.main, ["init", str(folder), *options]).exit_code == 0
+    config = init(folder, made.port)
     (folder / "authenticator.py").write_text(CHECKS)
-    config = read_config(made.directory / "config.yaml")
     (worker,) = config["workers"]
     worker["components"][0]["extra"]["guard"] = {"decoy": ["realm1", "frontend"], **guard}
     ws = worker["transports"][0]["paths"]["ws"]
@@ -180,9 +172,8 @@ def password_node(folder: Path, **guard: Any) -> Iterator[PasswordNode]:
     function = {name: {"type": "function", "create": f"authenticator.create_{name}"} for name in METHODS[1:]}
     worker["transports"][0]["paths"]["ws-function"] = {**ws, "auth": function}
     worker["transports"] += _other_ways(made, worker["transports"][0], ws["auth"], function)
-    (made.directory / "config.yaml").write_text(json.dumps(config))
     for authid in "alice", "bob":
         made.wampauth("add", authid, "--realm", "realm1", "--role", "frontend")
     made.wampauth("password", "alice", "--from-stdin", input=f"{PASSWORD}\n")
-    with (made.directory / "node.log").open("ab") as log, Node(made.directory, output=log):
+    with running(made, config):
         yield made

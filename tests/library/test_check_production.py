@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trustme
 from click.testing import CliRunner, Result
-from conftest import CHOSEN, HERE, Bundle, Config, read_config
+from conftest import CHOSEN, HERE, Bundle, Config, certify, read_config
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -28,6 +28,7 @@ from wampauth.check.belonging import NO_WATCH
 from wampauth.store import connect, create, reading, ticket_digest, writing
 
 NOBODY = 65534
+HOST = "node.acme.example"
 CONFIG = "hardened.yaml"
 REALM, TRANSPORT = "workers[0].realms", "workers[0].transports[0]"
 GUARD, WS = "workers[0].components[0].extra.guard", f"{TRANSPORT}.paths.ws"
@@ -49,7 +50,7 @@ def ready(folder: Path, config: str = CONFIG) -> Path:
     if config != CONFIG:
         node.make_admission_key()
         (node.directory / "sockets").mkdir(mode=0o700)
-    certify(node.directory / "certs", trustme.CA(organization_name="Acme"))
+    certify(node.directory / "certs", trustme.CA(organization_name="Acme"), HOST)
     create(str(node.store))
     with closing(connect(str(node.store))) as store:
         writing.add(store, {"authid": "alice", "realm": "realm1", "role": "frontend"})
@@ -79,15 +80,6 @@ def spread(config: Config) -> None:
             transport |= {"max_connections": 100, "options": {"client_timeout": 40}}
         for component in worker["components"] if worker["type"] == "container" else ():
             component["extra"]["guard"] |= {"require_tls": True, "require_channel_binding": True}
-
-
-def certify(folder: Path, authority: trustme.CA, *names: str, **terms: Any) -> None:
-    """Put a certificate and its key into a folder."""
-    folder.mkdir(mode=0o700, exist_ok=True)
-    certificate = authority.issue_cert(*(names or ("node.acme.example",)), **terms)
-    certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
-    (folder / "server.key").chmod(0o600)
 
 
 @pytest.fixture(scope="module")
@@ -446,7 +438,7 @@ def day(moment: datetime) -> str:
 def test_a_certificates_end(directory: Path, days: int, severity: str) -> None:
     end = datetime.now(UTC) + timedelta(days=days)
     begin = end - timedelta(days=90)
-    certify(directory / "certs", trustme.CA(organization_name="Acme"), not_before=begin, not_after=end)
+    certify(directory / "certs", trustme.CA(organization_name="Acme"), HOST, not_before=begin, not_after=end)
     what = f"has run out on {day(end)}: no client will connect" if days < 0 else f"runs out on {day(end)}: renew it"
     expected = [(severity, f"{TLS}.certificate", f"{FILE} {what}")] if severity else []
     assert found(directory) == expected
@@ -455,7 +447,11 @@ def test_a_certificates_end(directory: Path, days: int, severity: str) -> None:
 def test_a_certificate_that_does_not_count_yet(directory: Path) -> None:
     begin = datetime.now(UTC) + timedelta(days=2)
     certify(
-        directory / "certs", trustme.CA(organization_name="Acme"), not_before=begin, not_after=begin.replace(year=2999)
+        directory / "certs",
+        trustme.CA(organization_name="Acme"),
+        HOST,
+        not_before=begin,
+        not_after=begin.replace(year=2999),
     )
     text = f"{FILE} counts from {day(begin)} on: no client will connect before"
     assert found(directory) == [("error", f"{TLS}.certificate", text)]
@@ -466,7 +462,7 @@ def test_certificates_in_one_file(directory: Path) -> None:
     end = datetime.now(UTC) - timedelta(days=2)
     root = trustme.CA(organization_name="Acme")
     lower = root.create_child_ca()
-    own = lower.issue_cert("node.acme.example")
+    own = lower.issue_cert(HOST)
     own.private_key_pem.write_to_path(str(directory / "certs" / "server.key"))
     first, behind = (pem.bytes() for pem in own.cert_chain_pems)
     old = root.issue_cert("old.example", not_before=end - timedelta(days=90), not_after=end).cert_chain_pems[0].bytes()
@@ -495,7 +491,7 @@ def test_a_certificate_without_the_one_that_has_signed_it(directory: Path) -> No
     def issue(subject: x509.Name, issuer: x509.Name) -> bytes:
         terms = key.public_key(), x509.random_serial_number(), now - timedelta(days=1), now + timedelta(days=80)
         made = x509.CertificateBuilder(issuer, subject, *terms)
-        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("node.acme.example")]), critical=False)
+        made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName(HOST)]), critical=False)
         made = made.add_extension(x509.AuthorityInformationAccess([told]), critical=False)
         return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
@@ -511,7 +507,13 @@ def test_a_certificate_without_the_one_that_has_signed_it(directory: Path) -> No
 def test_the_certificates_between_it_and_a_root(directory: Path) -> None:
     """A client trusts the first one by way of these."""
     end = datetime.now(UTC) - timedelta(days=2)
-    certify(directory / "old", trustme.CA(organization_name="Acme"), not_before=end - timedelta(days=90), not_after=end)
+    certify(
+        directory / "old",
+        trustme.CA(organization_name="Acme"),
+        HOST,
+        not_before=end - timedelta(days=90),
+        not_after=end,
+    )
     spoil(directory, lambda c: web(c)["endpoint"]["tls"].update(chain_certificates=["old/server.pem", "gone.pem"]))
     for expected in (
         (
@@ -525,13 +527,13 @@ def test_the_certificates_between_it_and_a_root(directory: Path) -> None:
 
 
 def test_a_certificate_for_development(directory: Path) -> None:
-    certify(directory / "certs", trustme.CA())
+    certify(directory / "certs", trustme.CA(), HOST)
     text = f"{FILE} is for development, or signed by itself: no client trusts it"
     assert found(directory) == [("error", f"{TLS}.certificate", text)]
 
 
 def test_the_key_of_another_certificate(directory: Path) -> None:
-    certify(directory / "other", trustme.CA(organization_name="Acme"))
+    certify(directory / "other", trustme.CA(organization_name="Acme"), HOST)
     shutil.copy(directory / "other" / "server.key", directory / "certs" / "server.key")
     assert found(directory) == [("error", f"{TLS}.key", f".crossbar/certs/server.key isn't the key of {FILE}")]
 

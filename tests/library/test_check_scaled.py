@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import trustme
-from test_check_production import BETWEEN, CONFIG, CONFIGURED, GUARD, MISSING, TRANSPORT, certify, ready
+from conftest import certify
+from test_check_production import BETWEEN, CONFIG, CONFIGURED, GUARD, HOST, MISSING, TRANSPORT, ready
 
 from wampauth.check import Finding, between, inside, machine, production, trial
 from wampauth.nodeconfig import Section, load
@@ -91,7 +92,7 @@ def test_a_certificate_is_looked_at_there_too(
 ) -> None:
     end = datetime.now(UTC) + timedelta(days=days)
     terms = {"not_before": end - timedelta(days=90), "not_after": end}
-    certify(tmp_path / "other", trustme.CA(organization_name=organization), **terms)
+    certify(tmp_path / "other", trustme.CA(organization_name=organization), HOST, **terms)
     own = Section(certificate=str(tmp_path / "other" / "server.pem"), key=str(tmp_path / "other" / "server.key"))
     tls = "workers[4].transports[0].endpoint.tls"
 

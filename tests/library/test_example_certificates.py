@@ -16,7 +16,7 @@ import pytest
 import trustme
 from autobahn.wamp.exception import ApplicationError
 from click.testing import CliRunner, Result
-from conftest import HERE, free_port, read_config, wampauth
+from conftest import HERE, certify, free_port, read_config, wampauth
 from example_nodes import Example, falling, running
 from nacl.signing import SigningKey
 from passwords import WiredClient
@@ -63,10 +63,7 @@ class Shop:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.devices, self.servers, self.others = trustme.CA(), trustme.CA(), trustme.CA()
-        server = self.servers.issue_cert("localhost", "127.0.0.1")
-        server.private_key_pem.write_to_path(str(folder / "server.key"))
-        server.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
-        (folder / "server.key").chmod(0o600)
+        certify(folder, self.servers, "localhost", "127.0.0.1")
         self.devices.cert_pem.write_to_path(str(folder / "devices.pem"))
         self.servers.cert_pem.write_to_path(str(folder / "server-ca.pem"))
 

@@ -36,6 +36,7 @@ from wampauth.testing import (
     YIELD,
     RawClient,
 )
+from wampauth.testing.wamp import ROLES
 
 EXAMPLE = HERE / "examples" / "javascript"
 PROCEDURE = "com.example.users.ticket"
@@ -44,7 +45,6 @@ DEADLINE = 1.5  # seconds
 GRACE = 2.0  # seconds
 INVALID, UNAVAILABLE = "com.example.invalid_ticket", "com.example.unavailable"
 WIDE = {"failures_at_once": 1_000_000, "refusal_delay": 0.05, "deadline": DEADLINE}
-ROLES: dict[str, Any] = {"callee": {}, "caller": {}, "publisher": {}, "subscriber": {}}
 
 has_node = pytest.mark.skipif(
     not (shutil.which("node") and (EXAMPLE / "node_modules").exists()),

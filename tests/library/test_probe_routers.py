@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import trustme
 from click.testing import CliRunner
+from conftest import certify
 from nacl.signing import SigningKey
 from probed import fake
 from probed.authenticators import AUTHID, BOUND_AUTHID, KEYS, KINDS, OPEN_AUTHID, REALM, TICKET, TICKETS
@@ -169,9 +170,7 @@ class Routers:
 def routers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Routers]:
     folder = tmp_path_factory.mktemp("probed")
     authority = trustme.CA()
-    certificate = authority.issue_cert("localhost")
-    certificate.private_key_pem.write_to_path(str(folder / "server.key"))
-    certificate.cert_chain_pems[0].write_to_path(str(folder / "server.pem"))
+    certify(folder, authority, "localhost")
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
     ports = {name: free_port() for name in (NODE, CARELESS, TLS)}
     found = config(ports[NODE], ports[CARELESS], ports[TLS], str(PROBED), str(folder))
