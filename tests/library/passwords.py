@@ -100,14 +100,14 @@ def cra_proof(secret: str, challenge: Message) -> str:
     return str(made.on_challenge(None, Challenge("wampcra", challenge[2])))
 
 
-def login_scram(client: RawClient, authid: str, password: str, realm: str | None = "realm1") -> Message:
+def login_scram(client: RawClient, authid: str, password: str) -> Message:
     scram = Scram(authid, password)
-    answer = client.hello(realm, "scram", authid, scram.extra)
+    answer = client.hello("realm1", "scram", authid, scram.extra)
     return client.authenticate(scram.proof(answer)) if answer[0] == CHALLENGE else answer
 
 
-def login_cra(client: RawClient, authid: str, secret: str, realm: str | None = "realm1") -> Message:
-    answer = client.hello(realm, "wampcra", authid)
+def login_cra(client: RawClient, authid: str, secret: str) -> Message:
+    answer = client.hello("realm1", "wampcra", authid)
     return client.authenticate(cra_proof(secret, answer)) if answer[0] == CHALLENGE else answer
 
 

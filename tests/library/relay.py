@@ -18,7 +18,7 @@ from wampauth.testing.wamp import CALL, CHALLENGE, WELCOME, Message, RawClient
 class Relay:
     """Listens on a free port of the loopback interface. A context manager."""
 
-    def __init__(self, certificate: ssl.SSLContext, node: str, trust: ssl.SSLContext, strip: bool = False) -> None:
+    def __init__(self, certificate: ssl.SSLContext, node: str, trust: ssl.SSLContext, strip: bool) -> None:
         """
         :param certificate: what it shows to the client.
         :param node: the URL of the node.

@@ -165,7 +165,6 @@ def rules(*given: dict[str, Any]) -> Spoil:
     return lambda config: config["workers"][0]["realms"][1]["roles"][1].update(permissions=list(given))
 
 
-UNLESS = "change an interface, unless a front is on this one"
 MISSING = "missing: one client can keep or send too much"
 BETWEEN = "who stands between client and node could use its signature"
 OPENS = "takes in the router's own wamp.session.*: backend can see and end others' sessions"

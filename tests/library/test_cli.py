@@ -31,7 +31,6 @@ from wampauth.store import connect, moments, writing
 
 COMMAND = [sys.executable, "-m", "wampauth"]
 TICKET = re.compile(r"[A-Za-z0-9_-]{43}\n")  # 256 bits, alone
-IDENTIFIER = re.compile(r"[0-9a-f]{16}")
 
 
 @dataclass
@@ -61,8 +60,8 @@ class Operator:
         """A principal, as a program would ask for it."""
         return json.loads(self.done("show", authid, "--json").stdout)
 
-    def credentials(self, authid: str = "alice") -> list[Any]:
-        return list(self.shown(authid)["credentials"])
+    def credentials(self) -> list[Any]:
+        return list(self.shown()["credentials"])
 
     def dump(self) -> list[str] | None:
         """All that the store holds; None if there is no store."""

@@ -2,7 +2,6 @@
 
 import json
 import os
-import pwd
 import signal
 import subprocess
 import sys
@@ -21,7 +20,6 @@ from wampauth.audit import Audit
 from wampauth.testing.wamp import RawClient
 
 KEY = bytes(SigningKey.generate().verify_key).hex()
-ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 class Operator:

@@ -42,11 +42,6 @@ PATIENCE = 20.0  # seconds
 DEADLINE = 2.0  # seconds that these nodes give an attempt
 ALICE = {"authid": "alice", "realm": "realm1", "role": "frontend"}
 SECRET = "hunter2secret"
-TERMS: list[dict[str, str]] = [
-    {},
-    {"label": "laptop", "not_before": "2001-02-03T04:05:06.789+00:00"},
-    {"expires": "2999-01-01"},
-]
 
 
 @pytest.fixture

@@ -83,17 +83,17 @@ def either(request: pytest.FixtureRequest) -> Bundle:
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
 
 
-def best(bundle: Bundle, serializer: str = "json") -> Way:
+def best(bundle: Bundle) -> Way:
     """The way on which a ticket is taken."""
-    return ways(bundle, serializer)["wss" if bundle.config == "hardened.yaml" else "ws"]
+    return ways(bundle)["wss" if bundle.config == "hardened.yaml" else "ws"]
 
 
-def join(way: Way, source: str = "127.0.0.1") -> Wire:
+def join(way: Way) -> Wire:
     """An honest client, who tries again when it is turned away. It hands back a connection that has joined."""
     deadline = time.monotonic() + WITHIN + SLACK
     while True:
         try:
-            wire = way.open(source)
+            wire = way.open()
             wire.send(HELLO1)
             assert wire.receive()[0] == CHALLENGE
             wire.send([AUTHENTICATE, CHOSEN, {}])
@@ -106,9 +106,9 @@ def join(way: Way, source: str = "127.0.0.1") -> Wire:
             time.sleep(0.05)
 
 
-def seconds_to_join(way: Way, source: str = "127.0.0.1") -> float:
+def seconds_to_join(way: Way) -> float:
     started = time.monotonic()
-    join(way, source).socket.close()
+    join(way).socket.close()
     return time.monotonic() - started
 
 

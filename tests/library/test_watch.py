@@ -380,10 +380,10 @@ def test_a_store_whose_clock_is_ahead_of_ours(watched: Watched) -> None:
     assert sorted(watched.killed) == [(1, EXPIRED), (2, REVOKED)]
 
 
-def with_certificate(number: int, ends: float, mark: str = "") -> tuple[dict[str, Any], Principal]:
-    """A session that was let in on a certificate."""
-    details, principal = admitted(number, expires=ends)
-    details["authextra"] = ADMISSIONS.fields(principal, ends)
+def with_certificate(number: int, mark: str = "") -> tuple[dict[str, Any], Principal]:
+    """A session that was let in on a certificate, which ends two seconds later."""
+    details, principal = admitted(number, expires=1002.0)
+    details["authextra"] = ADMISSIONS.fields(principal, 1002.0)
     if mark:
         details["authextra"]["wampauth"] = details["authextra"]["wampauth"].partition("@")[0] + mark
     return details, principal
@@ -393,7 +393,7 @@ def with_certificate(number: int, ends: float, mark: str = "") -> tuple[dict[str
 def test_a_session_ends_with_its_certificate_though_its_credential_counts_for_longer(
     watched: Watched, expires: float | None
 ) -> None:
-    details, principal = with_certificate(1, 1002.0)
+    details, principal = with_certificate(1)
     watched.register.people["c1"] = replace(principal, expires=expires)
     watched.component._joined(details)
     watched.tick(1.5)
@@ -404,12 +404,12 @@ def test_a_session_ends_with_its_certificate_though_its_credential_counts_for_lo
 
 @pytest.mark.parametrize("mark", ["@", "@1003.0", "@nan", "@never", "@1002.0@1002.0"])
 def test_a_certificates_end_cannot_be_put_off(watched: Watched, mark: str) -> None:
-    details, principal = with_certificate(1, 1002.0, mark)
+    details, principal = with_certificate(1, mark)
     watched.register.people["c1"] = principal
     watched.component._joined(details)
     watched.tick()
     assert not watched.may(details)
-    right, _ = with_certificate(2, 1002.0)
+    right, _ = with_certificate(2)
     watched.register.people["c2"] = replace(principal, authid="person-2", credential="c2")
     watched.component._joined(right)
     watched.tick()
