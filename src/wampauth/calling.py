@@ -62,6 +62,35 @@ def within(answer: "Deferred[Any]", seconds: float, clock: Any, late: Exception)
     return outcome
 
 
+class Start:
+    """Something is started once, however many wait for it. After a failure, the next one who asks has it tried again.
+
+    :ivar is_done: whether it was started.
+    """
+
+    def __init__(self) -> None:
+        self.is_done = self._is_under_way = False
+        self._waiting: list[Deferred[None]] = []
+
+    def wait(self, start: Callable[[], "Deferred[Any]"]) -> "Deferred[None]":
+        """Until it is started: with `start`, unless that is done or under way."""
+        mine: Deferred[None] = Deferred(self._waiting.remove)  # who gives up doesn't end it for the others
+        self._waiting.append(mine)
+        if self.is_done:
+            self._settle(None)
+        elif not self._is_under_way:
+            self._is_under_way = True
+            start().addBoth(self._settle)
+        return mine
+
+    def _settle(self, result: Any) -> None:
+        failed = isinstance(result, Failure)
+        self._is_under_way, self.is_done = False, not failed
+        waiting, self._waiting = self._waiting, []
+        for one in waiting:
+            one.callback(result if failed else None)  # a Failure travels on as one
+
+
 def _not_ending(failure: Failure) -> Failure:
     """What would end the process, such as ``sys.exit("no licence")``, is a failure like others."""
     return failure if isinstance(failure.value, Exception) else Failure(stopped(failure.value))

@@ -9,12 +9,11 @@ from typing import Any
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 
 from wampauth.admission import Admissions
 from wampauth.answering import of as answering_of
 from wampauth.audit import Audit, open_audit
-from wampauth.calling import TooLate, awaited, called, within
+from wampauth.calling import Start, TooLate, awaited, called, within
 from wampauth.guard import Guard
 from wampauth.methods import METHODS
 from wampauth.refusals import Procedure
@@ -128,8 +127,7 @@ class Service:
         self._guard = Guard(clock, guard, audit or open_audit(guard.audit), prefix, admissions)
         self.procedures = {method: self._guard.wrap(method, self._once_started(method)) for method in self._offered()}
         self.challenged = None if all(METHODS[one].is_proven for one in self.procedures) else admissions.challenged
-        self._is_started = self._is_starting = False
-        self._waiting: list[Deferred[None]] = []
+        self._start = Start()
         self._session: Current | None = None  # of the authenticators' realm; None: there was none yet
 
     def _offered(self) -> list[str]:
@@ -183,17 +181,14 @@ class Service:
 
         :param session: that of the authenticators' realm, for checks that call others; None in the function wiring.
         """
-        waiting: Deferred[None] = Deferred(self._waiting.remove)
-        self._waiting.append(waiting)
         shown = None if session is None else self._current(session)
-        if self._is_started:
-            self._settle(None)
-        elif not self._is_starting:
-            self._is_starting = True
-            start = getattr(self._checks, "start", None) or (lambda session: None)
-            late = TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
-            within(called(start, shown), START_TIMEOUT, self._clock, late).addBoth(self._settle)
-        return waiting
+        return self._start.wait(lambda: self._begin(shown))
+
+    def _begin(self, session: Any) -> "Deferred[None]":
+        start = getattr(self._checks, "start", None) or (lambda session: None)
+        late = TooLate(f"{self._name}.start() wasn't done after {START_TIMEOUT:g} seconds")
+        started = within(called(start, session), START_TIMEOUT, self._clock, late)
+        return started.addCallback(lambda _: self._goes_on())
 
     def _current(self, session: Any) -> "Current":
         if self._session is None:
@@ -201,16 +196,6 @@ class Service:
         else:
             self._session._follow(session)
         return self._session
-
-    def _settle(self, result: Any) -> None:
-        """The checks have started, or failed to: tell all who wait."""
-        failed = isinstance(result, Failure)
-        if not failed and not self._is_started:
-            self._goes_on()
-        self._is_starting, self._is_started = False, not failed
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(result if failed else None)
 
     def _goes_on(self) -> None:
         """The checks have started, and serve until the node ends."""
@@ -226,7 +211,7 @@ class Service:
 
     def stop(self) -> "Deferred[None]":
         """Let the checks end, but don't keep the node from ending. What has yet to start isn't stopped."""
-        has_begun = self._is_started or not hasattr(self._checks, "start")
+        has_begun = self._start.is_done or not hasattr(self._checks, "start")
         stop = getattr(self._checks, "stop", None) if has_begun else None
         late = TooLate(f"not done after {STOP_TIMEOUT:g} seconds")
         stopping = within(called(stop or (lambda: None)), STOP_TIMEOUT, self._clock, late)
@@ -240,7 +225,7 @@ class Service:
             return check
 
         async def ask(claim: Any) -> Any:
-            if not self._is_started:
+            if not self._start.is_done:
                 await self.started()
             return await awaited(check(claim))
 

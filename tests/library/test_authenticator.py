@@ -476,7 +476,7 @@ def test_those_who_give_up_are_not_kept(clock: Clock, triggers: list[Any]) -> No
     for number in range(100):
         one.procedures["ticket"]("realm1", "alice", details() | _from(number)).addErrback(lambda _: None)
     clock.pump([1] * 20)  # longer than the turn of the last and its deadline
-    assert len(one._waiting) == 1  # the one who began it
+    assert len(one._start._waiting) == 1  # the one who began it
 
 
 def test_stop_is_called_after_a_start_that_succeeded_and_does_not_keep_the_node(

@@ -6,10 +6,9 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
-from twisted.python.failure import Failure
 from twisted.python.reflect import namedModule
 
-from wampauth.calling import TooLate, awaited, called, within
+from wampauth.calling import Start, TooLate, awaited, called, within
 from wampauth.claims import KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim
 from wampauth.enrolment import proven_key
 from wampauth.places import Stopping
@@ -46,8 +45,7 @@ class OpenStore:
             raise SettingsError(f"a store of type {type(store).__name__} lacks the method {missing[0]}")
         self._store: Any = store
         self._reactor = reactor
-        self._is_started = self._is_starting = self._is_stopped = False
-        self._waiting: list[Deferred[Any]] = []  # for the start that is under way
+        self._start, self._is_stopped = Start(), False
 
     async def by_ticket(self, claim: TicketClaim) -> Principal | None:
         """Whose ticket it is, or None. With a new key in authextra, and a store that :class:`Enrols`: whose one-time
@@ -147,8 +145,8 @@ class OpenStore:
         await self._ask("withdraw", request, gone)
 
     async def _ask(self, question: str, *about: Any) -> Any:
-        if not self._is_started:
-            await self._started()
+        if not self._start.is_done:
+            await self._start.wait(lambda: Deferred.fromCoroutine(self._begin()))
         try:
             return await awaited(getattr(self._store, question)(*about))
         except Exception as error:
@@ -156,27 +154,12 @@ class OpenStore:
                 raise Stopping from None
             raise
 
-    async def _started(self) -> None:
-        """Wait for the start, which is one for all; another is only begun after it has failed."""
-        mine: Deferred[Any] = Deferred(self._waiting.remove)  # who gives up doesn't end the start for the others
-        self._waiting.append(mine)
-        if not self._is_starting:
-            self._is_starting = True
-            Deferred.fromCoroutine(self._start()).addBoth(self._begun)
-        await mine
-
-    async def _start(self) -> None:
+    async def _begin(self) -> None:
         if start := getattr(self._store, "start", None):
             late = TooLate(f"the store's start() wasn't done after {LONGEST_START:g} seconds")
             await within(called(start), LONGEST_START, self._the_reactor(), late)
         if getattr(self._store, "stop", None):
             self._the_reactor().addSystemEventTrigger("before", "shutdown", self._stop)
-
-    def _begun(self, result: Any) -> None:
-        self._is_starting, self._is_started = False, not isinstance(result, Failure)
-        waiting, self._waiting = self._waiting, []
-        for one in waiting:
-            one.callback(result)  # a Failure travels on as one
 
     def _stop(self) -> "Deferred[None]":
         self._is_stopped = True
