@@ -8,13 +8,17 @@ import errno
 import os
 from pathlib import Path
 
+from twisted.logger import Logger
+
 ROTATE = 10_000_000  # bytes after which a new file is begun
 KEEP = 10  # files to keep beside the current one
+CROWDED = "{file} can't be rotated ({why}): at {most} bytes nothing is added any more. May we write into its folder?"
 
 
 class Records:
     """Adds lines to one file."""
 
+    log = Logger()
     _file = -1  # there is none
 
     def __init__(self, path: str, rotate: int = ROTATE, keep: int = KEEP) -> None:
@@ -31,8 +35,7 @@ class Records:
         :raises OSError: if it can't be written.
         """
         size = self._size()
-        if size and size + len(line) > self._rotate:
-            self._begin_anew()
+        if size and size + len(line) > self._rotate and self._could_begin_anew(size):
             size = 0
         if os.write(self._file, line) < len(line):
             os.truncate(self._file, size)
@@ -68,6 +71,21 @@ class Records:
         file = self._file
         self._open()  # if that fails, we try again at the next line
         os.close(file)
+
+    def _could_begin_anew(self, size: int) -> bool:
+        """Whether there is a new file. If there can't be one, all goes on for as much as several would have held.
+
+        :raises OSError: then.
+        """
+        most = self._rotate * (self._keep + 1)
+        try:
+            self._begin_anew()
+        except OSError as error:
+            if size > most:
+                raise
+            self.log.error(CROWDED, file=self._path, why=error.strerror, most=most)
+            return False
+        return True
 
     def _begin_anew(self) -> None:
         """Move the files on by one, ``.1`` being the youngest; the oldest goes."""

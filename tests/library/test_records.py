@@ -1,5 +1,6 @@
 """Do lines arrive whole in their file, whatever others do to it?"""
 
+import errno
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ from pwd import getpwuid
 
 import pytest
 from conftest import HERE
+from twisted.logger import Logger, formatEvent
 
 from wampauth.audit import attempts
 from wampauth.history import History
@@ -129,6 +131,34 @@ def test_a_folder_that_is_gone_is_told_and_a_new_one_is_used(file: Path) -> None
     file.parent.mkdir()
     records.add(b"kept\n")
     assert file.read_text() == "kept\n"
+
+
+def test_a_folder_in_which_nothing_can_be_moved_is_told_long_before_nobody_gets_in(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Since nobody gets in unrecorded. What is kept stays bounded, as if the file were rotated."""
+    told: list[str] = []
+    monkeypatch.setattr(Records, "log", Logger(observer=lambda event: told.append(formatEvent(event))))
+    monkeypatch.setattr(Path, "replace", no_right_to)
+    records = Records(str(file), rotate=100, keep=3)
+    for _ in range(41):
+        records.add(b"123456789\n")
+    with pytest.raises(PermissionError):
+        records.add(b"123456789\n")
+    assert file.stat().st_size == 410
+    assert len(told) == 31
+    assert told[0].endswith(
+        "audit.jsonl can't be rotated (Permission denied): at 400 bytes nothing is added any more. "
+        "May we write into its folder?"
+    )
+    monkeypatch.undo()
+    records.add(b"123456789\n")
+    assert [file.stat().st_size, file.with_name("audit.jsonl.1").stat().st_size] == [10, 410]
+
+
+def no_right_to(file: Path, other: Path) -> None:
+    """Root alone has it, as whom tests may run."""
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def test_a_line_that_is_longer_than_the_file_may_be_is_written_all_the_same(file: Path) -> None:
