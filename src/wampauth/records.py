@@ -1,4 +1,4 @@
-"""A file that lines are added to: for its owner alone, rotated by size, and whole in spite of what others do to it.
+"""How is a line kept? In a file for its owner alone, rotated by size, and whole in spite of what others do to it.
 
 A disk may be full in the middle of a line, and another program may move the file away, delete it, put another one in
 its place or empty it (logrotate's ``create`` and ``copytruncate``).

@@ -1,4 +1,5 @@
-"""A real node for the tests: booted on a free port of the loopback interface, with a store of its own."""
+"""What do the tests have in common? A real node, on a free port of the loopback interface, with a store of its own; the
+command line; and how they wait, and fill a disk."""
 
 import functools
 import json

@@ -1,4 +1,4 @@
-"""What do the tests of the store have in common: claims, verifiers, and a reactor in a thread to ask from."""
+"""What do the tests of the store have in common? Claims, verifiers, and a reactor in a thread to ask from."""
 
 import secrets
 import threading

@@ -1,4 +1,4 @@
-"""What is around the configuration: files and who may read them, certificates, packages."""
+"""What is there around a configuration? Files and who may read them, certificates, packages."""
 
 import os
 import re

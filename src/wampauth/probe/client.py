@@ -1,4 +1,4 @@
-"""A WAMP client that does as it is told, and no more than the budget allows."""
+"""With what does a probe talk? A WAMP client that does as it is told, and no more than the budget allows."""
 
 import hashlib
 import json

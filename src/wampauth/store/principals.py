@@ -1,4 +1,4 @@
-"""The store that is shipped: principals and their credentials in SQL, asked in threads, so the reactor never waits."""
+"""How does the store that is shipped answer? From principals in SQL, asked in threads, so the reactor never waits."""
 
 import time
 from collections.abc import Callable, Collection

@@ -1,4 +1,4 @@
-"""A WAMP client of a few lines that does as it is told: it can say what no client library would."""
+"""How does a test say what no client library would? By a WAMP client of a few lines that does as it is told."""
 
 import json
 import secrets

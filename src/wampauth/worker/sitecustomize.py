@@ -1,4 +1,4 @@
-"""What is changed in each process of a node before anything else runs.
+"""What is changed in each process of a node before anything else runs?
 
 Python imports the module of this name when it starts, if its folder is on the path. ``wampauth start`` and
 ``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Four things
