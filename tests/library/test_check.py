@@ -154,7 +154,11 @@ def test_settings_stores_and_factories(tmp_path: Path) -> None:
         functions["cryptosign"]["create"] = "nosuch.create_cryptosign"
 
     assert spoilt(tmp_path, spoil) == [
-        ("error", "workers[0].components[0].extra", "the audit can't be written: nosuch/audit.jsonl"),
+        (
+            "error",
+            "workers[0].components[0].extra",
+            "the audit can't be written: nosuch/audit.jsonl; make its folder first",
+        ),
         (
             "error",
             "workers[0].components[1].extra",

@@ -176,7 +176,8 @@ def _require_audit(extra: dict[str, Any]) -> None:
     file = Path(str(guard.get("audit", "audit.jsonl") if isinstance(guard, dict) else "audit.jsonl"))
     where = file if file.exists() else file.parent
     if file.is_dir() or not os.access(where, os.W_OK):
-        raise SettingsError(f"the audit can't be written: {file}")
+        advice = "check the owner and mode of file and folder" if file.parent.is_dir() else "make its folder first"
+        raise SettingsError(f"the audit can't be written: {file}; {advice}")
 
 
 def main() -> None:
