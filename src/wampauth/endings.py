@@ -21,10 +21,13 @@ class Endings:
 
     def add(self, live: Live, why: str) -> None:
         """A session was ended."""
-        now = self._clock.seconds()
-        while self._recent and self._recent[0][0] < now - KEPT:
+        self._recent.append((self._clock.seconds(), live, why))
+
+    def forget(self) -> None:
+        """Those of whom nobody is told any more. To be called now and then."""
+        since = self._clock.seconds() - KEPT
+        while self._recent and self._recent[0][0] < since:
             self._recent.popleft()
-        self._recent.append((now, live, why))
 
     def take(self, authid: str, credential: str | None) -> list[Live]:
         """Those of an authid, or of one credential, that were ended by what the store says; each is told of once."""

@@ -116,6 +116,7 @@ class Watch:
         """End those whose time is up, and begin to ask the store, unless it is being asked still."""
         self.punctuality.comes()
         with self.health.minding():
+            self.endings.forget()
             self._end_what_has_run_out()
             if self._lookup is None:
                 self.health.all_is_well()

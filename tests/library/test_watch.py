@@ -3,6 +3,7 @@
 In place of the router there is a list of what it is told; the store is one of our own.
 """
 
+import gc
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,6 +19,8 @@ from twisted.logger import globalLogPublisher
 
 from wampauth import Principal, authorizing, recognition, sessions, watch, worker
 from wampauth.admission import Admissions
+from wampauth.endings import KEPT
+from wampauth.live import Live
 from wampauth.places import Stopping
 from wampauth.recognition import Recognition
 from wampauth.settings import Settings
@@ -918,6 +921,21 @@ def test_nothing_that_the_authorizer_says_may_be_cached(watched: Watched) -> Non
             answer = answer if isinstance(answer, Deferred) else Deferred.fromCoroutine(coroutine(answer))
             answer.addBoth(outcome.append)
             assert outcome[0]["cache"] is False
+
+
+def test_who_was_ended_is_not_kept_for_long(watched: Watched) -> None:
+    """Nor until the next one is ended, which may take months."""
+    before = sum(isinstance(one, Live) for one in gc.get_objects())
+    for number in range(1, 101):
+        watched.join(number, expires=1001.0)
+    watched.tick(2.0)
+    assert len(watched.killed) == 100
+    for number in range(1, 101):
+        watched.component._left(number)
+    watched.tick(KEPT)
+    watched.tick()
+    gc.collect()
+    assert sum(isinstance(one, Live) for one in gc.get_objects()) == before
 
 
 def test_who_was_ended_may_nothing(watched: Watched) -> None:
