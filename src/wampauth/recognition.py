@@ -38,7 +38,7 @@ class Recognition:
         self._admissions = admissions
         self._guard = guard
         self._has_store = has_store
-        self._told_of_marks = self._told_of_credentials = False
+        self._told: set[str] = set()
         WATCHED.add((realm, admissions))
 
     def live(self, details: Mapping[str, Any]) -> Live | None:
@@ -63,19 +63,20 @@ class Recognition:
         )
 
     def _tell_of_credentials(self, principal: Principal) -> None:
-        if principal.credential is not None and not self._has_store and not self._told_of_credentials:
-            self.log.error(NO_STORE, realm=self._realm)
-            self._told_of_credentials = True
+        if principal.credential is not None and not self._has_store:
+            self._tell(NO_STORE)
 
     def _tell_of_marks(self, details: Mapping[str, Any]) -> None:
+        if not is_marked(details):
+            return
+        knowing = {realm: other for realm, other in WATCHED if other.read(self._realm, details)}
+        if not knowing:
+            self._tell(NOT_OURS)
+        elif self._realm not in knowing:
+            self._tell(ELSEWHERE, prefix=next(iter(knowing.values())).prefix)
+
+    def _tell(self, what: str, **more: str) -> None:
         """Once, or a stranger who forges marks could fill the log."""
-        if self._told_of_marks or not is_marked(details):
-            return
-        knowing = [(realm, other) for realm, other in WATCHED if other.read(self._realm, details)]
-        if any(realm == self._realm for realm, _ in knowing):
-            return
-        self._told_of_marks = True
-        if knowing:
-            self.log.error(ELSEWHERE, realm=self._realm, prefix=knowing[0][1].prefix)
-        else:
-            self.log.error(NOT_OURS, realm=self._realm)
+        if what not in self._told:
+            self._told.add(what)
+            self.log.error(what, realm=self._realm, **more)
