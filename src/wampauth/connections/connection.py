@@ -16,7 +16,6 @@ class Connection:
     :ivar name: by which it is known.
     :ivar asked: when an attempt began that we haven't answered yet.
     :ivar held: since when we don't read from it, while others are served (``reading.py``).
-    :ivar yielded: seconds for which that was so before.
     :ivar excused: seconds that were ours, since this process had too much to do to see what came.
     :ivar port: the factory of the listening port that accepted it, once that was asked for, if it limits their number.
     :ivar due: when it is to be closed; None: not yet.
@@ -27,7 +26,6 @@ class Connection:
     asked: float | None = None
     answered: float = -inf
     held: float | None = None
-    yielded: float = 0.0
     excused: float = 0.0
     transport: Any = None
     port: Any = None
@@ -71,7 +69,6 @@ class Connection:
         if self.held is not None:
             if self.asked is None:
                 self.since += now - self.held
-            self.yielded += now - self.held
             self.held = None
             self.transport.resumeProducing()
 
