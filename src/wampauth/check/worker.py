@@ -184,7 +184,7 @@ def main() -> None:
     """Read the job, and write the report where nobody else writes."""
     told = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    stores.UPGRADING = False
+    stores.MAY_UPGRADE = False
     job = json.load(sys.stdin)
     report = Trial(job["type"]).run(job)
     with told:

@@ -35,7 +35,7 @@ __all__ = [
     "upgraded",
 ]
 
-UPGRADING = True  # False in a process that only looks: a store that is opened stays as old as it is
+MAY_UPGRADE = True  # False in a process that only looks: a store that is opened stays as old as it is
 SERVER_THREADS = 4  # queries at once in a database server; a file has one thread
 OWN = re.compile(r"[^\W\d][\w.]*:[^\W\d]\w*")  # module:name
 
@@ -57,7 +57,7 @@ def open_store(where: str) -> OpenStore:
 def _open_store(where: str) -> OpenStore:
     if OWN.fullmatch(where):
         return OpenStore(_load(where))
-    opened = connect(where, upgrading=UPGRADING)
+    opened = connect(where, upgrading=MAY_UPGRADE)
     opened.close()
     if opened.upgraded is not None:
         Logger().error("{sentence}", sentence=upgraded(opened))  # no other level is shown by itself
