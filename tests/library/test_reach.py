@@ -13,10 +13,11 @@ from nacl.signing import SigningKey
 from passwords import PASSWORD, Scram
 from twisted.internet.defer import Deferred, fail, maybeDeferred, succeed
 from twisted.internet.error import ConnectError, ConnectionLost
+from twisted.python.failure import Failure
 
 from wampauth.testing.wamp import pubkey
+from wampauth.worker.once import Kept
 from wampauth.worker.proofs import see_to_proofs
-from wampauth.worker.reach import Realms
 
 METHODS = ("ticket", "cryptosign", "scram", "wampcra", "tls")
 EXTRA = {"cryptosign": {"pubkey": pubkey(SigningKey(bytes(32)))}, "scram": Scram("alice", PASSWORD).extra}
@@ -76,36 +77,28 @@ def test_its_client_is_told_to_try_again(method: str, session: Any) -> None:
     assert answer.message == "the authenticator is out of reach: try again"
 
 
-class Proxy:
-    """Keeps the first session that it has come by, or a Deferred of it, as Crossbar.io's."""
+def test_a_proxy_keeps_its_session_until_it_is_lost() -> None:
+    """All who ask while it is made wait for the same one. If it couldn't be made, the next one has it tried again."""
+    kept, making, found = Kept(), list[Deferred[Any]](), list[Any]()
 
-    def __init__(self, kept: Any) -> None:
-        self.kept = {"proxy": kept}
-        self._service_sessions = {"realm-auth": self.kept, "realm1": None}
+    def ask() -> None:
+        kept.get(make).addCallback(found.append)
 
-    def get_service_session(self, realm: str, role: str) -> "Deferred[Any]":
-        kept = self._service_sessions[realm]
-        if kept is not None:
-            kept.setdefault(role, "new")
-        return succeed(None)
+    def make() -> "Deferred[Any]":
+        making.append(Deferred())
+        return making[-1]
 
-
-@pytest.mark.parametrize(
-    ("kept", "stays"),
-    [
-        (SimpleNamespace(is_attached=lambda: True), True),
-        (SimpleNamespace(is_attached=lambda: False), False),
-        (Deferred(), True),
-        (succeed(None), False),
-        (None, True),
-    ],
-    ids=["here", "ended", "on its way", "never came", "there is none"],
-)
-def test_a_proxy_asks_in_another_session_once_one_is_lost(kept: Any, stays: bool) -> None:
-    proxy = Proxy(kept)
-    for realm in "realm1", "realm-auth":
-        Realms(proxy).get_service_session(realm, "proxy")
-    assert proxy.kept["proxy"] is (kept if stays else "new")
+    session = SimpleNamespace(is_attached=lambda: True)
+    for number, made in enumerate([ConnectError(), session], start=1):
+        ask()
+        ask()
+        assert len(making) == number
+        making[-1].callback(Failure(made) if made is not session else made)
+    ask()
+    assert found == [None, None, session, session, session]
+    session.is_attached = lambda: False
+    ask()
+    assert len(making) == 3
 
 
 CONNECTING = """

@@ -1,7 +1,7 @@
 """What does a client hear if the authenticator is out of the router's reach?
 
-By itself a proxy says nothing then, and writes a traceback: its client waits until the connection is closed. And as it
-keeps the session in which it asks for as long as it runs, none of its clients could log in any more once that was lost.
+By itself a proxy says nothing then, and writes a traceback: its client waits until the connection is closed. (How it
+comes to the session in which it asks: ``once.py``.)
 """
 
 from typing import Any
@@ -41,19 +41,8 @@ class Realms:
 
     def get_service_session(self, realm: str, role: str) -> "Deferred[Asking]":
         """Fires with the session, whether it is there or not."""
-        self._forget_a_lost_one(realm, role)
         found = maybeDeferred(self._realms.get_service_session, realm, role)
         return found.addErrback(_nobody).addCallback(Asking)
-
-    def _forget_a_lost_one(self, realm: str, role: str) -> None:
-        """Have a proxy make another session, if the one that it keeps has ended, or couldn't be had."""
-        kept = getattr(self._realms, "_service_sessions", {}).get(realm) or {}
-        session = kept.get(role)
-        if session is None:
-            return  # it has yet to be made, or never can be
-        is_here = not session.called if isinstance(session, Deferred) else session.is_attached()
-        if not is_here:
-            del kept[role]
 
 
 def _nobody(failure: Failure) -> None:
