@@ -69,11 +69,13 @@ class Place:
 
     clock: Any = field(default_factory=Clock)
     transports: list[Transport] = field(default_factory=list)
+    limits: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.clock.getReaders = lambda: [one for one in self.transports if one.connected]
         self.clock.getWriters = list
         self.connections = Connections(self.clock)
+        self.connections.configure(self.limits)
         self.connections.watch(REALM)
 
     def come(self, number: int, host: str = "192.0.2.1") -> list[Transport]:
@@ -234,6 +236,20 @@ def test_where_nobody_watches_a_connection_has_so_many_attempts_too() -> None:
     assert not connections.may_try(name)
     clock.advance(FORGET + 1)
     assert connections.may_try(name)
+
+
+def test_where_nothing_is_closed_nothing_is_kept_of_those_who_have_gone() -> None:
+    """Who has left and is here yet is known again."""
+    place = Place(limits={"watch": False})
+    stays, *others = place.come(500)
+    for session, transport in enumerate([stays, *others]):
+        assert place.join(transport, session)
+        place.connections.left(session)
+        transport.connected = int(transport is stays)
+    place.wait(SWEEP)
+    place.connections.left(0)  # as any other would
+    assert (len(place.connections._known), place.connections._sessions) == (1, {})
+    assert not place.join(stays, 1000), "it comes back, and nobody was asked"
 
 
 def test_what_is_counted_elsewhere_is_bounded() -> None:

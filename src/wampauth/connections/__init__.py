@@ -20,7 +20,7 @@ from wampauth.connections.connection import LINGER, Connection
 from wampauth.connections.elsewhere import Elsewhere
 from wampauth.connections.failing import Failing
 from wampauth.connections.heard import Heard
-from wampauth.connections.known import UNIX, Known
+from wampauth.connections.known import SWEEP, UNIX, Known
 from wampauth.connections.limits import DIFFERENT, Limits
 from wampauth.connections.reading import Reading
 from wampauth.connections.surplus import surplus
@@ -153,6 +153,8 @@ class Connections:
             if len(connections) == 1:
                 connection.has_left = True
                 connection.due = self._clock.seconds() + LINGER
+        if not self._ticking.running and self._clock.seconds() - self._looked >= SWEEP:
+            self._tick()  # nothing is closed, but who has gone is forgotten
 
     def _over_which(self, details: Mapping[str, Any]) -> list[Connection]:
         """Over which connection a session has come: several, if it can't be told which of them it is; none, if it is a
