@@ -11,12 +11,17 @@ from wampauth.check import check as look
 from wampauth.cli.saying import as_lines
 from wampauth.nodeconfig import NodeError, choose
 
-
-@click.command()
-@click.option("--config", metavar="FILE", help="In the node directory.  [default: config.yaml, or else config.json]")
-@click.option(
+of_config = click.option(
+    "--config", metavar="FILE", help="In the node directory.  [default: config.yaml, or else config.json]"
+)
+in_directory = click.option(
     "--directory", type=click.Path(path_type=Path), default=".crossbar", show_default=True, help="The node's."
 )
+
+
+@click.command()
+@of_config
+@in_directory
 @click.option("--production", is_flag=True, help="Say also what is to be done before strangers may come.")
 @as_lines
 def check(config: str | None, directory: Path, production: bool, as_json: bool) -> None:

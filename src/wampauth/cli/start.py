@@ -7,14 +7,14 @@ from pathlib import Path
 
 import click
 
-from wampauth.cli.checking import require_right
+from wampauth.cli.checking import in_directory, of_config, require_right
 from wampauth.supervision import Supervisor
 from wampauth.testing.node import Node, NodeError
 from wampauth.worker.files import raise_limit
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@click.option("--config", metavar="FILE", help="In the node directory.  [default: config.yaml, or else config.json]")
+@of_config
 @click.option(
     "--loglevel",
     type=click.Choice(["error", "warn", "info"]),  # at debug, the router writes down each ticket
@@ -22,9 +22,7 @@ from wampauth.worker.files import raise_limit
     show_default=True,
     help="How much the node writes.",
 )
-@click.option(
-    "--directory", type=click.Path(path_type=Path), default=".crossbar", show_default=True, help="The node's."
-)
+@in_directory
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def start(config: str | None, loglevel: str, directory: Path, command: tuple[str, ...]) -> None:
     """Run the node: until Ctrl-C, or for as long as COMMAND takes, and exit as that does."""
