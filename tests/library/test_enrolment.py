@@ -23,17 +23,13 @@ from twisted.internet.defer import Deferred
 from wampauth import Principal, Refused, TicketClaim, enrolment
 from wampauth import store as stores
 from wampauth.store import OpenStore, connect, create, enrolling, moments, showing, writing
-from wampauth.testing import ABORT, GOODBYE, WELCOME, Message, RawClient
+from wampauth.testing import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
 from wampauth.testing.contract.enrols import enrolling as claim_of
 
 pytest_plugins = ["postgres", "store_fixtures"]
 TOKEN = "t" * 43
 REFUSED = "could not authenticate session - invalid ticket for principal"
 SMALL_ORDER = "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a"
-
-
-def pubkey(key: SigningKey) -> str:
-    return bytes(key.verify_key).hex()
 
 
 # -- the operator

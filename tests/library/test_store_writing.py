@@ -24,6 +24,7 @@ from wampauth.store import (
     writing,
 )
 from wampauth.store.reading import STATE
+from wampauth.testing.wamp import pubkey
 
 ALICE = {"authid": "alice", "realm": "realm1", "role": "frontend", "extra": {"foo": 23}}
 PAST, FUTURE = "2001-02-03T04:05:06.789+00:00", "2999-12-31T23:59:59.000+00:00"
@@ -52,12 +53,8 @@ def in_transaction(store: Any) -> bool:
     return store.in_transaction if isinstance(store, sqlite3.Connection) else bool(store.info.transaction_status)
 
 
-def fresh_key() -> str:
-    return bytes(SigningKey.generate().verify_key).hex()
-
-
 def key(**terms: Any) -> dict[str, Any]:
-    return {"kind": "key", "verifier": fresh_key(), **terms}
+    return {"kind": "key", "verifier": pubkey(SigningKey.generate()), **terms}
 
 
 def chosen(salt: int = 0) -> dict[str, Any]:
@@ -402,7 +399,7 @@ def test_an_export_that_is_given_up_leaves_no_transaction(store: Connection) -> 
 
 
 GOOD = {"authid": "n", "realm": "realm1", "role": "r"}
-KEY = {"kind": "key", "verifier": fresh_key(), "id": "0" * 16}
+KEY = {"kind": "key", "verifier": pubkey(SigningKey.generate()), "id": "0" * 16}
 BAD_LINES: dict[str, tuple[bytes | list[Any] | dict[str, Any], str]] = {
     "no JSON": (b"{", "isn't a principal as `export` writes it"),
     "empty": (b"\n", "isn't a principal"),
