@@ -15,7 +15,8 @@ that a stranger could use are taken away:
 
 A listener shows a renewed certificate without a restart (``renewal.py``). Authenticators hear of proofs that were right
 (``proven.py``).
-A connection carries one session, and takes it along when it is closed (``welcomed.py``, at a proxy ``joining.py``).
+A connection carries one session, and takes it along when it is closed (``welcomed.py``, at a proxy ``joining.py``);
+while it is being closed, nobody else misses a message over it (``undelivered.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
 (``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library. So
@@ -50,7 +51,10 @@ CHANGED = {  # modules of the router, and what changes them
         ("wampauth.worker.proofs", "see_to_proofs"),
         ("wampauth.worker.importing", "of_factories"),
     ],
-    "crossbar.router.router": [("wampauth.worker.decided", "keep_few")],
+    "crossbar.router.router": [
+        ("wampauth.worker.decided", "keep_few"),
+        ("wampauth.worker.undelivered", "pass_over"),
+    ],
     "crossbar.router.session": [("wampauth.worker.welcomed", "let_in_once")],
     "crossbar.worker": [("wampauth.worker.importing", "of_components")],
     "crossbar.worker.proxy": [
