@@ -238,6 +238,48 @@ def test_where_nobody_watches_a_connection_has_so_many_attempts_too() -> None:
     assert connections.may_try(name)
 
 
+def twins(place: Place, number: int) -> list[Transport]:
+    """Connections from one port of a client's, to several addresses or ports of ours."""
+    transports = [Transport("192.0.2.1", 5000) for _ in range(number)]
+    place.transports += transports
+    place.wait(TICK)
+    return transports
+
+
+def test_connections_from_one_port_do_not_take_each_others_place(place: Place) -> None:
+    """Or they would be new at each look, and stay."""
+    strangers = twins(place, 3)
+    place.wait(9)
+    assert here(strangers) == 3
+    place.wait(2)
+    assert here(strangers) == 0
+    assert (len(place.connections._known), place.connections._known._twins) == (0, {})
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_whose_port_another_connection_has_stays(place: Place, first: int) -> None:
+    """Nobody tells over which of them a session comes."""
+    member, other = twins(place, 2)[:: 1 if first else -1]
+    assert place.join(member, 1)
+    place.wait(20)
+    assert member.connected
+    other.connected = 0
+    place.wait(20)
+    assert member.connected
+    place.connections.left(1)
+    place.wait(11)
+    assert not member.connected
+    assert (len(place.connections._known), place.connections._known._twins) == (0, {})
+
+
+def test_one_that_is_left_of_them_has_its_number_of_attempts(place: Place) -> None:
+    first, other = twins(place, 2)
+    first.connected = 0
+    place.wait(TICK)
+    assert [place.connections.may_try(peer(other)) for _ in range(6)] == [True] * 5 + [False]
+    assert not other.connected
+
+
 def test_where_nothing_is_closed_nothing_is_kept_of_those_who_have_gone() -> None:
     """Who has left and is here yet is known again."""
     place = Place(limits={"watch": False})

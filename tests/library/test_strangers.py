@@ -21,6 +21,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle, wait_for
 from strangers import GUESSING, HELLO1, STEPS, crowd, many_files, nest
+from websockets.exceptions import ConnectionClosed
 from wires import DUMP, Way, Wire, ways
 
 from wampauth import worker
@@ -35,6 +36,7 @@ from wampauth.testing.wamp import (
     RESULT,
     ROLES,
     WELCOME,
+    RawClient,
     pubkey,
     sign,
 )
@@ -170,6 +172,30 @@ def test_what_a_crowd_may_hold(plain: Bundle) -> None:
             stack.enter_context(ways(plain)["ws"].dial(sources[number % 8]))
         wait_for(lambda: held() <= IN_ALL, WITHIN + SLACK)
         wait_for(lambda: held() == 0, GRACE + SLACK)
+
+
+@pytest.mark.slow
+def test_connections_from_one_port_to_two_of_ours_do_not_stay(hardened: Bundle) -> None:
+    """The router knows both by the same peer. Of neither may it seem at each look that it has just come."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def dial(listening: int) -> socket.socket:
+        dialling = socket.socket()
+        dialling.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        dialling.bind(("127.0.0.1", port))
+        dialling.connect(("127.0.0.1", listening))
+        return dialling
+
+    context = ssl.create_default_context(cafile=hardened.ca)
+    with (
+        RawClient(f"ws://127.0.0.1:{hardened.port}/ws", sock=dial(hardened.port)) as plain,
+        RawClient(f"wss://localhost:{hardened.tls_port}/ws", sock=dial(hardened.tls_port), ssl=context) as secure,
+    ):
+        for client in plain, secure:
+            with pytest.raises(ConnectionClosed):
+                client.receive(GRACE + SLACK)
 
 
 def test_a_storm_of_honest_clients_gets_in(make_bundle: MakeBundle) -> None:

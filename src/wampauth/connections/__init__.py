@@ -164,7 +164,7 @@ class Connections:
             return []
         peer = str((details.get("transport") or {}).get("peer") or "")
         if peer.startswith("tcp"):
-            return [self._known.named(peer)]
+            return self._known.at(peer)
         return self._known.being_welcomed() if peer.startswith("unix") else []
 
     def _cut(self, connection: Connection) -> None:

@@ -83,3 +83,8 @@ class Connection:
     def is_gone(self) -> bool:
         """Whether it was there, and is no longer."""
         return self.transport is not None and not self.transport.connected
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it is gone, or about to."""
+        return self.is_gone or self.is_closing or self.has_left

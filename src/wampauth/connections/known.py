@@ -39,9 +39,10 @@ class Known:
         self._clock = clock
         self._tell_of = came
         self._tell_of_end = gone
-        self._known: dict[Any, Connection] = {}  # by peer; those of a Unix domain socket by their transport
+        self._known: dict[Any, Connection] = {}  # by peer; twins and those of a Unix domain socket by their transport
         self._by_transport: dict[Any, Connection] = {}  # of these, those whose transport we have seen
         self._outside: dict[Connection, None] = {}  # and those that carry no session
+        self._twins: dict[str, list[Connection]] = {}  # by peer: known by their transport, as one is there already
         self._pending: OrderedDict[str, Connection] = OrderedDict()  # by the session id that a login may come to have
         self._ports: set[Any] = set()  # factories that tell of each connection that is accepted
         self._swept = -inf  # seconds on the clock
@@ -58,8 +59,14 @@ class Known:
         by_name: Any = self._known if name.startswith("tcp") else self._pending
         found = by_name.get(name)
         if found is None or found.is_gone:  # then this is another one, from the same port
-            found = self._begin(name, by_name)
-        return found  # type: ignore[no-any-return]
+            found = next((one for one in self._twins.get(name, ()) if not one.is_gone), None)
+            found = found or self._begin(name, by_name)
+        return found
+
+    def at(self, peer: str) -> list[Connection]:
+        """The connections with this peer. Of a client that uses one port for several, they lead to different addresses
+        or ports of ours, and nobody tells which is which."""
+        return [*dict.fromkeys([self.named(peer), *self._twins.get(peer, ())])]
 
     def find(self, connection: Connection) -> None:
         """Look for the transport of a connection, if it is known by its peer alone."""
@@ -124,9 +131,12 @@ class Known:
         if transport in self._by_transport:
             return self._by_transport[transport]
         local = isinstance(transport, unix.Server)
-        key = transport if local else peer2str(transport)
+        key: Any = transport if local else peer2str(transport)
         found = self._known.get(key)
-        if found is None or found.transport is not None:  # another one, from the same port
+        if found is not None and found.transport is not None and not found.is_ending:
+            found = self._begin(transport, self._known)  # both are there: one doesn't take the other's place
+            self._twins.setdefault(key, []).append(found)
+        elif found is None or found.transport is not None:  # another one, from the same port
             found = self._begin(key, self._known)
         found.transport = transport
         found.address = UNIX if local else counted_address(transport.getPeer().host)
@@ -163,7 +173,14 @@ class Known:
                 del self._known[one.name]
             self._outside.pop(one, None)
             self._by_transport.pop(one.transport, None)
+            if one.name is one.transport and not isinstance(one.transport, unix.Server):
+                self._part(one, peer2str(one.transport))
             self._tell_of_end(one)
+
+    def _part(self, twin: Connection, peer: str) -> None:
+        twins = [one for one in self._twins.pop(peer, ()) if one is not twin]
+        if twins:
+            self._twins[peer] = twins
 
 
 def _accepted(listed: Iterable[Any]) -> set[Any]:
