@@ -22,8 +22,8 @@ def refused(answer: list[object], uri: str, message: str) -> bool:
     return answer == [ABORT, {"message": message}, uri]
 
 
-def invalid_ticket(answer: list[object], authid: str = "client1") -> bool:
-    text = f"could not authenticate session - invalid ticket for principal {authid}"
+def invalid_ticket(answer: list[object]) -> bool:
+    text = "could not authenticate session - invalid ticket for principal client1"
     return refused(answer, "com.example.invalid_ticket", text)
 
 

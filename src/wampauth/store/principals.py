@@ -31,7 +31,7 @@ class Principals:
     them raise :class:`StoreError` while the store can't be used, and :class:`places.Busy` while too many are asked;
     they work again once that is over."""
 
-    def __init__(self, engine: str, where: str, threads: int, reactor: Any = None) -> None:
+    def __init__(self, engine: str, where: str, threads: int, reactor: Any) -> None:
         """
         :param engine: the name of the module that knows how to connect to what lies at `where`.
         :param threads: how many queries at once.
