@@ -3,7 +3,7 @@
 By itself the proxy of Crossbar.io 26.10.1 makes a session for each proof that is right, and forgets all of a client's
 but one: whoever sends a signature twice leaves sessions behind that nobody ends. It keeps what it has of a client that
 hangs up meanwhile, says to its client why it can't connect to the router, and to one that breaks the protocol nothing.
-Here a connection carries one session, which goes with it, and what isn't WAMP closes it, as at the router.
+Here a connection carries one session, which goes with it, and is closed by what has no place in the protocol then.
 """
 
 from contextlib import suppress
