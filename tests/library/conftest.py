@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -36,6 +36,10 @@ HERE = Path(__file__).parents[2]
 CHOSEN, WRONG = "secret123", "wrongpassword"
 Config = dict[str, Any]
 T = TypeVar("T")
+
+with suppress(ImportError):
+    import py_ecc  # type: ignore[import-untyped]  # noqa: F401
+sys.setrecursionlimit(1_000)  # as in our processes: py_ecc, which Autobahn brings, raises it beyond what a stack holds
 
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("fuzz", max_examples=10_000, deadline=None)
