@@ -242,6 +242,14 @@ def test_a_listener_whose_files_are_missing(tmp_path: Path) -> None:
     ]
 
 
+def test_a_socket_whose_name_is_too_long(tmp_path: Path) -> None:
+    """As in a folder that lies deep: the router can't listen there."""
+    endpoint = {"type": "unix", "path": f"{'s' * 107}/raw.sock"}
+    found = spoilt(tmp_path, lambda config: config["workers"][0]["transports"][0].update(endpoint=endpoint))
+    (text,) = [text for severity, where, text in found if where == "workers[0].transports[0].endpoint.path"]
+    assert text.endswith("is longer than the 107 bytes that a Unix domain socket's name may have")
+
+
 def test_a_factory_without_a_component(tmp_path: Path) -> None:
     """It would refuse everybody: its settings stand in a component of its worker, and in a proxy in ``config``."""
 

@@ -449,7 +449,7 @@ def test_the_audit_tells_what_the_client_is_not_told(node: PasswordNode) -> None
 def test_the_attacker_that_we_ship_finds_nothing(tmp_path: Path) -> None:
     """Each takes a minute: with passwords, in both wirings, and with a one-time token. What any node with static rules
     falls to, ``test_probe.py`` knows."""
-    with password_node(tmp_path / "project") as node:
+    with password_node(tmp_path / "p") as node:  # short, as the name of a socket has to be
         ticket = node.wampauth("ticket", "alice").strip()
         node.wampauth("enrol", "device", "--realm", "realm1", "--role", "frontend")
         for wiring, authid, known in (

@@ -1,7 +1,8 @@
-"""Can each listener show a certificate, and prove that it is its own? Else the router doesn't start, and writes down
-where in its code that was noticed.
+"""Can each listener show a certificate, and prove that it is its own? Can its socket be where it is to be? Else the
+router doesn't start, and writes down where in its code that was noticed.
 """
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,15 +11,24 @@ from wampauth.check.finding import Finding
 from wampauth.check.layout import sections
 from wampauth.nodeconfig import Section
 
+LONGEST = 107  # bytes in the name of a Unix domain socket (unix(7))
+
 
 def findings(directory: Path, workers: list[Section]) -> Iterator[Finding]:
-    """What is wrong with the files that the transports with TLS name."""
+    """What is wrong with the files that the transports name."""
     for number, worker in enumerate(workers):
         for index, transport in enumerate(sections(worker.get("transports"))):
-            endpoint = transport.get("endpoint")
-            tls = endpoint.get("tls") if isinstance(endpoint, Section) else None
-            if isinstance(tls, Section):
-                yield from _of_files(directory, f"workers[{number}].transports[{index}].endpoint.tls", tls)
+            match transport.get("endpoint"):
+                case {"tls": Section() as tls}:
+                    yield from _of_files(directory, f"workers[{number}].transports[{index}].endpoint.tls", tls)
+                case {"type": "unix", "path": str() as path}:
+                    yield from _of_socket(f"workers[{number}].transports[{index}].endpoint.path", directory, path)
+
+
+def _of_socket(place: str, directory: Path, path: str) -> Iterator[Finding]:
+    socket = (directory / os.path.expandvars(path)).absolute()
+    if len(os.fsencode(socket)) > LONGEST:
+        yield Finding(place, f"{socket} is longer than the {LONGEST} bytes that a Unix domain socket's name may have")
 
 
 def _of_files(directory: Path, place: str, tls: Section) -> Iterator[Finding]:
