@@ -13,7 +13,7 @@ from twisted.internet import reactor
 from twisted.internet.defer import CancelledError
 from twisted.logger import Logger
 
-from wampauth import starting, worker
+from wampauth import functions, starting, worker
 from wampauth.admission import Challenged
 from wampauth.guard import OWN_REALMS
 from wampauth.service import Service
@@ -68,6 +68,7 @@ class Registering(ApplicationSession):
         """:raises SettingsError: if the settings in the ``extra`` are wrong, or the checks can't work with them."""
         super().__init__(config)
         worker.begin()
+        functions.look_at_start()
         self._authenticator.configure(config.extra)
         OWN_REALMS.add(config.realm)
         self._service = self._authenticator.service()

@@ -17,7 +17,7 @@ from autobahn.wamp.types import CloseDetails, ComponentConfig, SessionDetails
 from twisted.internet import reactor
 from twisted.logger import Logger
 
-from wampauth import connections, figures, permissions, starting, worker
+from wampauth import connections, figures, functions, permissions, starting, worker
 from wampauth.admission import Admissions
 from wampauth.answering import of as answering_of
 from wampauth.audit import open_audit
@@ -80,6 +80,7 @@ class RealmSessions(ApplicationSession):
         """:param clock: the reactor, or in tests a ``twisted.internet.task.Clock``."""
         super().__init__(config)
         worker.begin()
+        functions.look_at_start()
         self._authenticator.configure(config.extra, whole=False)
         roles = (config.extra or {}).get("roles")
         self._procedure = self._authenticator.prefix + "authorize"

@@ -18,7 +18,7 @@ FLOORS = [
     {"__main__", "cli", "probe", "init"},
     {"check", "supervision"},
     {"testing"},
-    {"authenticator", "component", "sessions", "recognition", "authorizing", "operating"}
+    {"authenticator", "component", "functions", "sessions", "recognition", "authorizing", "operating"}
     | {"watch", "service", "fallback"},
     {"guard", "turns", "decoys", "proofs", "reports", "refusals", "later", "checks", "permissions", "admission"}
     | {"lookup", "live", "ending", "endings", "health", "metrics", "answering"},
