@@ -2,10 +2,13 @@
 
 import json
 import secrets
+import ssl
 from typing import Any
 
 from nacl.signing import SigningKey
 from websockets.sync.client import ClientConnection, connect
+
+from wampauth.testing.tls import OneAtATime
 
 HELLO, WELCOME, ABORT, CHALLENGE, AUTHENTICATE, GOODBYE = 1, 2, 3, 4, 5, 6
 ERROR, PUBLISH, PUBLISHED, SUBSCRIBE, SUBSCRIBED, EVENT = 8, 16, 17, 32, 33, 36
@@ -26,6 +29,8 @@ class RawClient:
         :raises OSError: if nobody listens there.
         :raises websockets.exceptions.InvalidHandshake: if the router refuses the opening handshake.
         """
+        if isinstance(context := options.get("ssl"), ssl.SSLContext):
+            context.sslsocket_class = OneAtATime
         self._connection: ClientConnection = connect(url, subprotocols=["wamp.2.json"], proxy=None, **options)  # type: ignore[list-item]
         self.session: int | None = None
 
