@@ -197,9 +197,14 @@ def wampauth(folder: Path, *args: str, **options: Any) -> Result:
     return CliRunner().invoke(cli.main, ["--store", str(folder / "principals.db"), *args], **options)
 
 
+def whole_lines(text: str) -> list[str]:
+    """The lines in what is being written meanwhile: of the last one, there may be only a part yet."""
+    return text[: text.rfind("\n") + 1].splitlines()
+
+
 def read_audit(files: Iterable[Path]) -> list[dict[str, Any]]:
     """The records in these files, in order of time."""
-    lines = [line for file in files for line in file.read_text().splitlines()]
+    lines = [line for file in files for line in whole_lines(file.read_text())]
     return sorted(map(json.loads, lines), key=lambda record: str(record["time"]))
 
 
@@ -224,6 +229,12 @@ def audits_are_closed() -> Iterator[None]:
         audit._proven.close()
         audit._attempts.close()
     AUDITS.clear()
+
+
+@pytest.fixture
+def tmp_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As pytest's own, but for its name, which isn't the test's: so it leaves room for the name of a socket."""
+    return tmp_path_factory.mktemp("t")
 
 
 @pytest.fixture(scope="session")

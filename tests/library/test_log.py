@@ -212,7 +212,8 @@ def test_what_makes_no_sense_is_told(written: Operator, options: list[str]) -> N
     assert refused.exit_code == 2 and "Error: Invalid value for" in refused.stderr
 
 
-def test_no_audit_yet(operator: Operator) -> None:
+def test_no_audit_yet(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(operator.folder)  # where there is no other node whose audit could be meant
     refused = operator.run("log")
     assert refused.exit_code == 1
     assert "there is no audit at" in refused.stderr and "`wampauth log --audit FILE`" in refused.stderr

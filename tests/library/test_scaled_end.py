@@ -2,12 +2,16 @@
 line of each connection between them that it loses.)
 """
 
+import json
+import os
 import signal
 import threading
 from contextlib import suppress
 
+import psutil
 import pytest
-from conftest import CHOSEN, MakeBundle, wait_for
+from conftest import CHOSEN, Bundle, MakeBundle, wait_for
+from test_node import start_node
 from test_scaled import workers
 
 from wampauth.testing import RawClient
@@ -52,3 +56,28 @@ def test_it_ends_in_order(make_bundle: MakeBundle, meanwhile: str) -> None:
     assert "Traceback" not in ended, ended
     if meanwhile != "store":
         assert "store is away" not in ended and "operators can't ask" not in ended, ended
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("begun", [1, 3, 5])
+def test_it_ends_in_order_while_it_starts(make_bundle: MakeBundle, begun: int) -> None:
+    """As soon as so many of its processes are there; and told so as ``timeout`` does it, which tells all of them."""
+    bundle = make_bundle("scaled.yaml", start=False)
+    (bundle.directory / "sockets").mkdir(0o700)
+    start = start_node(bundle, "--directory", str(bundle.directory), "--config", "scaled.yaml")
+    family = wait_for(lambda: of_node(bundle, begun), START_TIMEOUT)
+    os.killpg(start.pid, signal.SIGTERM)
+    output, _ = start.communicate(timeout=START_TIMEOUT)
+    assert start.returncode == 128 + signal.SIGTERM
+    assert "Traceback" not in output and "Could not start" not in output, output
+    assert psutil.wait_procs(family, START_TIMEOUT)[1] == []
+
+
+def of_node(bundle: Bundle, begun: int) -> list[psutil.Process]:
+    """All processes of the node, once so many of its workers run code of ours; none before."""
+    with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        controller = psutil.Process(json.loads((bundle.directory / "node.pid").read_text())["pid"])
+        found = controller.children()
+        if len(found) == begun and all(os.getpgid(worker.pid) == worker.pid for worker in found):
+            return [controller, *found]
+    return []

@@ -14,7 +14,7 @@ from typing import Any
 import cbor2
 import msgpack  # type: ignore[import-untyped]
 import pytest
-from conftest import CHOSEN, Bundle, Config, MakeBundle, wait_for
+from conftest import CHOSEN, Bundle, Config, MakeBundle, read_audit, wait_for
 from nacl.signing import SigningKey
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as connect_websocket
@@ -363,7 +363,7 @@ def attempts(node: Bundle) -> Path:
 def test_a_flood_of_refusals_is_counted_and_who_joins_stands_elsewhere(nodes: dict[str, Bundle], way: str) -> None:
     which, connect_to = WAYS[way]
     node = nodes[which]
-    before, joined = attempts(node).stat().st_size, (node.directory / "audit.jsonl").read_text()
+    before, joined = attempts(node).stat().st_size, read_audit([node.directory / "audit.jsonl"])
     malformed = encode("json", hello("cryptosign", authextra={"pubkey": "no key"}))
     began = time.monotonic()
     for _ in range(20):
@@ -375,7 +375,7 @@ def test_a_flood_of_refusals_is_counted_and_who_joins_stands_elsewhere(nodes: di
     periods = 2 + (time.monotonic() - began) / PERIOD
     wait_for(lambda: '"count": ' in attempts(node).read_text()[before:])
     assert attempts(node).stat().st_size - before < 12 * 300 * periods
-    added = [json.loads(line) for line in (node.directory / "audit.jsonl").read_text()[len(joined) :].splitlines()]
+    added = read_audit([node.directory / "audit.jsonl"])[len(joined) :]
     assert {"accepted", "joined"} <= {record["outcome"] for record in added} <= {"accepted", "joined", "left"}
 
 
@@ -400,7 +400,7 @@ def test_an_audit_that_another_program_has_rotated_goes_on(plain: Bundle, name: 
         return file.exists() and file.stat().st_size > 0
 
     wait_for(goes_on)
-    assert all(json.loads(line)["outcome"] for line in file.read_text().splitlines())
+    assert all(record["outcome"] for record in read_audit([file]))
 
 
 # -- places and tokens

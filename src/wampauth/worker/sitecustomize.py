@@ -23,8 +23,8 @@ What the router writes about strangers is bounded here, too (``logs.py``): a pro
 is what it keeps of names that clients make up (``decided.py``).
 And of a module that can't be imported it writes what has happened where, and not the text of the exception, which may
 hold a secret (``importing.py``).
-And a worker ends when its controller does, whatever ends that: one that hangs wouldn't notice, would keep the ports,
-and there would be no node to stop any more.
+And a worker ends when its controller does, whatever ends that, and not before: one that hangs wouldn't notice, would
+keep the ports, and there would be no node to stop any more.
 
 This file is no place for what could be done elsewhere. ``wampauth.worker.missing`` tells whether it is in force.
 """
@@ -128,8 +128,13 @@ def change_the_router() -> None:
 
 
 def end_with_the_controller() -> None:
-    """Let the kernel end this worker when the process is gone that has started it. Only Linux can."""
-    if sys.platform == "linux" and WORKER in sys.orig_argv:
+    """Let the controller end this worker in its turn: a signal to the whole process group, as ``timeout`` sends it,
+    would end it first, and the controller would take that for a fault. If it is gone, let the kernel end this worker;
+    only Linux can."""
+    if WORKER not in sys.orig_argv:
+        return
+    os.setpgid(0, 0)
+    if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 

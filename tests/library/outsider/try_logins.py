@@ -117,7 +117,9 @@ def log() -> str:
 
 
 def audit(name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (FOLDER / name).read_text().splitlines()]
+    """The records there; of the last line, there may be only a part yet."""
+    text = (FOLDER / name).read_text()
+    return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
 
 
 def fresh_address() -> tuple[str, int]:
