@@ -43,7 +43,7 @@ def choose(directory: Path, config: str | None) -> str:
     :raises NodeError: if there is none.
     """
     for name in (config,) if config else DEFAULTS:
-        if (directory / name).is_file():
+        if directory.is_dir() and (directory / name).is_file():  # a whole path would be found without it
             return name
     raise NodeError(f"There is no {config or ' or '.join(DEFAULTS)} in {directory}: `wampauth init` writes one.")
 

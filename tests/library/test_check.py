@@ -103,6 +103,8 @@ def test_a_configuration_that_is_none(tmp_path: Path) -> None:
     result = command(tmp_path)
     sentence = f"Error: There is no config.yaml or config.json in {tmp_path}: `wampauth init` writes one.\n"
     assert (result.exit_code, result.output) == (1, sentence)
+    with pytest.raises(NodeError, match=r"There is no /.*/own\.json in .*/nowhere: `wampauth init` writes one"):
+        check(tmp_path / "nowhere", str(tmp_path / "own.json"))
 
 
 # -- keys that stand twice
