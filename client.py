@@ -23,7 +23,7 @@ from twisted.internet.error import ConnectError
 from twisted.internet.ssl import Certificate, optionsForClientTLS, trustRootFromCertificates
 from twisted.internet.task import react
 
-UNTRUSTED = "its certificate is for another name, or from an authority that isn't trusted (--ca FILE names one that is)"
+UNTRUSTED = "its certificate has run out, is for another name, or isn't from a trusted authority (--ca FILE names one)"
 SHOWN = ("realm", "session", "authid", "authrole", "authmethod", "authprovider", "authextra", "serializer")
 
 

@@ -1,7 +1,7 @@
 """How does a device come to its key? It makes one, and has it registered with a one-time token.
 
     wampauth enrol sensor-1 --realm devices --role device      # the operator; prints the token, once
-    MYTOKEN="..." python examples/enrol.py sensor-1 device.key  # the device: it says "joined: ..."
+    MYTOKEN="..." python examples/enrol.py sensor-1 device.key  # the device: "enrolled and joined: ..."
 
 The private key is made here, for its owner alone (0600), and never leaves. It is tried first, always: whose answer was
 lost on its way finds it registered, and doesn't need the token any more. The exit code is 0 if it has joined, 1 if it

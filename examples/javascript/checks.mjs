@@ -1,4 +1,4 @@
-// Who may join? This component decides, on Node.js 20 or newer, and authenticator.py asks it.
+// Who may join? This component decides, on Node.js 22 or newer, and authenticator.py asks it.
 //
 //     node examples/javascript/checks.mjs        # says "ready" when it can be asked; goes on until Ctrl-C
 

@@ -75,6 +75,8 @@ class Admissions:
         mark, credential, expires = given.get(MARK), given.get("credential"), given.get("expires")
         if not isinstance(mark, str) or not mark.isascii() or not isinstance(credential, str | None):
             return None
+        if credential is not None and len(credential) > names.MAX_CREDENTIAL:
+            return None  # none was admitted with it, and its mark would be kept for a while
         if isinstance(expires, bool) or not isinstance(expires, float | int | None) or abs(expires or 0) > LATEST:
             return None
         authid, role = str(details.get("authid")), str(details.get("authrole"))

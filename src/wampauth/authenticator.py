@@ -67,7 +67,7 @@ class Authenticator:
     def function(self, method: str) -> Callable[[dict[str, Any], Any], Procedure]:
         """Make the factory that a transport of type ``function`` names under ``create``.
 
-        :param method: ``ticket`` or ``cryptosign``.
+        :param method: ``ticket``, ``cryptosign``, ``scram`` or ``wampcra``.
         :raises SettingsError: for ``tls``: the router has no such transports for it.
         :raises ValueError: for another method.
         """

@@ -34,9 +34,14 @@ from wampauth.enrolment import shown_key
 from wampauth.scram import well_formed
 from wampauth.told import told
 
-LONGEST_CREDENTIAL = 128  # characters of a credential's id
 FOR_ASYNCIO = "Libraries for asyncio don't run on Twisted's reactor: use one for Twisted, such as treq"
-ASYNCIO = ("no running event loop", "no current event loop", "await wasn't used with future")
+ASYNCIO = (
+    "no running event loop",
+    "no current event loop",
+    "await wasn't used with future",
+    "any asynchronous event loop",  # AnyIO, and httpx over it
+    "unknown async library",  # sniffio
+)
 
 OURS = re.compile(  # reasons of the library's
     r"no such credential|no such password|expired|revoked|not yet|claims another (?:realm|authid)"
@@ -209,9 +214,9 @@ def _secret(claim: Claim, answered: Any) -> str | None:
 
 def _credential(value: Any) -> str | None:
     if value is not None and not (
-        isinstance(value, str) and 0 < len(value) <= LONGEST_CREDENTIAL and value.isprintable()
+        isinstance(value, str) and 0 < len(value) <= names.MAX_CREDENTIAL and value.isprintable()
     ):
-        raise names.Malformed(f"credential isn't 1 to {LONGEST_CREDENTIAL} printable characters")
+        raise names.Malformed(f"credential isn't 1 to {names.MAX_CREDENTIAL} printable characters")
     return None if value is None else names.plain(value)
 
 

@@ -149,7 +149,8 @@ class Principal:
     :ivar expires: seconds since 1970, after which the session is ended.
     :ivar scram: for WAMP-SCRAM: what the router checks the proof with.
     :ivar secret: for WAMP-CRA: what the client and the router sign with. Whoever has it can log in.
-    :ivar max_sessions: how many sessions the authid may have at a time; None: any number.
+    :ivar max_sessions: how many sessions the authid may have at a time; None: any number. Each ``Authenticator`` counts
+        its own. Of logins at one moment all get in, unless `credential` and the setting ``store`` are there.
     """
 
     authid: str

@@ -49,9 +49,9 @@ def _sections(value: Any) -> Iterator[Mapping[str, Any]]:
 def _look_at(create: str, config: Mapping[str, Any]) -> None:
     module, _, name = create.rpartition(".")
     try:
-        authenticator, _ = getattr(getattr(load(module), name), "asks", (None, ""))
+        authenticator, method = getattr(getattr(load(module), name), "asks", (None, ""))
         if authenticator is not None:
             authenticator.configure_function(config)
-            authenticator.configuration()
+            authenticator.service().procedure(method)
     except Exception as error:  # whose text may quote an author's secrets
         log.error(CANNOT, create=create, why=sentence(error))

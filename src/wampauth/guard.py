@@ -167,7 +167,7 @@ class Guard:
         require_safe_transport(self._settings, attempt.method, attempt.origin)
         principal = keep_to(claim, await self._in_time(check, claim))
         keep_out(OWN_REALMS, principal)
-        if not self._settings.oldest_leaves:
+        if not self._settings.oldest_leaves or principal.credential is None:  # without it, nobody would end the oldest
             keep_within(self._admissions.present, principal)
         self._connections.admitted(principal.realm)
         self._reports.found(attempt, principal)

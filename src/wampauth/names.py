@@ -15,6 +15,7 @@ from nacl.bindings import crypto_core_ed25519_is_valid_point
 
 MAX_AUTHID = 128  # characters
 DECOMPOSED = 4  # characters at most that one is decomposed into
+MAX_CREDENTIAL = 128  # characters of the id of one; ours have 16
 MAX_LABEL = 64
 MAX_EXTRA = 4096  # characters of JSON; it travels with each login
 MAX_DEPTH = 20  # of its objects and lists

@@ -164,7 +164,7 @@ def _naming(store: str, folder: Path) -> Callable[[Section], bool]:
 
     def is_meant(extra: Section) -> bool:
         named = extra.get("store")
-        return isinstance(named, str) and _is_same(named, store, folder)
+        return isinstance(named, str) and is_same(named, store, folder)
 
     return is_meant
 
@@ -199,7 +199,7 @@ def _configurations(folder: Path) -> Iterator[tuple[Path, Section]]:
                 yield file, config
 
 
-def _is_same(named: str, store: str, folder: Path) -> bool:
+def is_same(named: str, store: str, folder: Path) -> bool:
     """Whether a configuration in `folder` means this store. Who connects as whom makes no difference."""
     if named == store:
         return True
@@ -233,11 +233,16 @@ def _section(pairs: list[tuple[Any, Any]]) -> Section:
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
     """Makes sections. What ``<<`` takes in may be said again, as YAML means it."""
 
+    def flatten_mapping(self, node: Any) -> None:
+        if not hasattr(node, "names"):  # before it holds also what it takes in
+            node.names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        super().flatten_mapping(node)
+
     def section(self, node: Any) -> Iterator[Section]:
         section = Section()
         yield section  # before it is filled: an anchor may lie in what it marks
-        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         section.update(self.construct_mapping(node))
+        names = node.names
         section.doubled = tuple(name for name in dict.fromkeys(names) if name != "<<" and names.count(name) > 1)
 
 

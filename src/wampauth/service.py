@@ -1,7 +1,7 @@
 """What is there once in a process? An author's checks, with their settings and their guard, from start to stop."""
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from typing import Any
@@ -140,7 +140,7 @@ class Service:
             raise SettingsError(f"{self._name} has none of the methods {', '.join(METHODS)}")
         if any(METHODS[method].has_decoys for method in offered):
             self._see_to_decoys(self.settings)
-        self._warn_of_misspelt_methods()
+        self._warn_of_misspelt_methods(offered)
         return offered
 
     def _see_to_decoys(self, guard: Settings) -> None:
@@ -152,10 +152,11 @@ class Service:
 
             see_to_proofs()
 
-    def _warn_of_misspelt_methods(self) -> None:
+    def _warn_of_misspelt_methods(self, offered: Collection[str]) -> None:
         """A method that is called otherwise isn't offered, and nobody would notice before the first login."""
+        missing = METHODS.keys() - set(offered)
         for name in vars(type(self._checks)):
-            if name not in METHODS and (meant := get_close_matches(name, METHODS, n=1, cutoff=0.85)):
+            if name not in METHODS and (meant := get_close_matches(name, missing, n=1, cutoff=0.85)):
                 self.log.error(
                     "{name} has a method {method}(): is {meant}() meant?", name=self._name, method=name, meant=meant[0]
                 )

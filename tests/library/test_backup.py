@@ -18,7 +18,7 @@ from test_store_schema import FIRST_RELEASE, everything, make
 from websockets.exceptions import ConnectionClosed
 
 from wampauth import cli
-from wampauth.store import Connection, backup, connect, engine, enrolling, showing, ticket_digest, writing
+from wampauth.store import Connection, backup, connect, engine, enrolling, reading, showing, ticket_digest, writing
 from wampauth.store.engine import transaction
 from wampauth.store.principals import Principals
 from wampauth.store.schema import VERSION
@@ -173,6 +173,7 @@ def test_the_store_becomes_what_it_was(path: str, file: Path) -> None:
     before = everything(path)
     backup.keep(path, file)
     with closing(connect(path)) as store:
+        salts = reading.scram_salt(store, "alice"), reading.scram_salt(store, "nobody")
         (key, *_) = [one["id"] for one in showing.show(store, "alice")["credentials"]]
         writing.revoke(store, "alice", key)
         writing.remove(store, "bob")
@@ -182,6 +183,8 @@ def test_the_store_becomes_what_it_was(path: str, file: Path) -> None:
     after = everything(path)
     assert after.pop("identity") != before.pop("identity")
     assert after == before
+    with closing(connect(path)) as store:
+        assert (reading.scram_salt(store, "alice"), reading.scram_salt(store, "nobody")) == salts
     assert [line for line in done.stderr.splitlines() if "audit" not in line] == [
         "The store is what it was.",
         "Credentials that count again and didn't a moment ago (1):",

@@ -132,6 +132,16 @@ def test_what_an_anchor_brings_may_be_said_again(tmp_path: Path) -> None:
     assert not any(section.doubled for _, section in walk(loaded))
 
 
+def test_what_an_anchor_brings_may_bring_an_anchor(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "a: {b: {c: &c {x: 1, y: 2}}, d: {e: &e {<<: *c, x: 3}}, f: {<<: *e, z: 4}}\ng: {<<: *c, y: 5, y: 6}\n"
+    )
+    loaded = load(file)
+    assert loaded["a"] == {"b": {"c": {"x": 1, "y": 2}}, "d": {"e": {"x": 3, "y": 2}}, "f": {"x": 3, "y": 2, "z": 4}}
+    assert {place: section.doubled for place, section in walk(loaded) if section.doubled} == {"g": ("y",)}
+
+
 def test_a_doubled_key_is_told_once(tmp_path: Path) -> None:
     file = tmp_path / "config.yaml"
     file.write_text("workers:\n- &w {type: router, id: a, id: b}\n- *w\n")
@@ -334,10 +344,13 @@ def test_a_module_that_never_ends(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_method_that_is_misspelt_is_asked_about(tmp_path: Path) -> None:
-    module = "Checks.tickets = Checks.ticket\n"
-    assert spoilt(tmp_path, lambda config: None, module) == [
-        ("warning", "workers[0].components[0].extra", "Checks has a method tickets(): is ticket() meant?")
-    ]
+    module = "Checks.tickets = Checks.ticket\ndel Checks.ticket\n"
+    told = ("warning", "workers[0].components[0].extra", "Checks has a method tickets(): is ticket() meant?")
+    assert told in spoilt(tmp_path, lambda config: None, module)
+
+
+def test_a_name_beside_that_of_a_method_is_an_authors_own(tmp_path: Path) -> None:
+    assert spoilt(tmp_path, lambda config: None, "Checks._ticket = Checks.ticket\n") == []
 
 
 # -- what stands in one place, and what in another
@@ -520,6 +533,20 @@ def scaled(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Section], lis
     directory = copied(tmp_path_factory.mktemp("scaled"), "scaled.yaml")
     workers = load(directory / "scaled.yaml")["workers"]
     return workers, [trial.report(directory, worker) for worker in workers]
+
+
+@pytest.mark.parametrize(
+    ("named", "count"),
+    [("./principals.db", 0), ("second.db", 2), ("postgresql://db/acme", 2)],
+)
+def test_sessions_that_follow_another_store(
+    scaled: tuple[list[Section], list[trial.Report]], named: str, count: int
+) -> None:
+    workers, reports = copy.deepcopy(scaled)
+    for number in 2, 3:
+        workers[number]["components"][0]["extra"]["store"] = named
+    found = [one.place for one in between(workers, reports) if one.text == belonging.OTHER_STORE]
+    assert found == [f"workers[0].components[{number}].extra.store" for number in (1, 2)][:count]
 
 
 @pytest.mark.parametrize(

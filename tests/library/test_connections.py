@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from twisted.internet import tcp
+from twisted.internet import tcp, unix
 from twisted.internet.address import IPv4Address
 from twisted.internet.interfaces import ITransport
 from twisted.internet.task import Clock
@@ -49,6 +49,13 @@ class Transport(tcp.Server):
 
     def resumeProducing(self) -> None:
         self.is_read = True
+
+
+class Local(Transport, unix.Server):
+    """A connection through a Unix domain socket."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1", 0)
 
 
 @dataclass(eq=False)
@@ -190,6 +197,24 @@ def test_who_leaves_is_hung_up_on_and_cannot_come_back(place: Place) -> None:
     assert one.connected
     assert not place.join(one, 2)
     assert not one.connected
+
+
+def test_two_components_may_tell_of_one_session(place: Place) -> None:
+    """Those of two Authenticators in one realm: through a socket, too, where the second time nothing is being sent."""
+    member, *strangers = (Local() for _ in range(4))
+    place.transports += [member, *strangers]
+    place.wait(TICK)
+    place.clock.getWriters = lambda: [member]
+    details = {"authmethod": "ticket", "transport": {"peer": "unix"}}
+    assert place.connections.joined(1, details)
+    place.clock.getWriters = list
+    assert place.connections.joined(1, details)
+    place.wait(Limits.login_grace + 2 * TICK)
+    assert (here([member]), here(strangers)) == (1, 0)
+    for _ in range(2):
+        place.connections.left(1)
+    place.wait(LINGER + 2 * TICK)
+    assert here([member]) == 0
 
 
 def test_who_was_refused_is_hung_up_on_unless_it_tries_again(place: Place) -> None:

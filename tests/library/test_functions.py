@@ -1,5 +1,7 @@
 """Is what keeps a function from working in the log before somebody wants to log in?"""
 
+from pathlib import Path
+
 import pytest
 from conftest import Config, MakeBundle
 
@@ -29,6 +31,7 @@ class Checks:
 
 authenticator = Authenticator(Checks, prefix="org.acme.")
 create_ticket = authenticator.function("ticket")
+create_cryptosign = authenticator.function("cryptosign")
 
 
 def asking(create: str, **more: object) -> Config:
@@ -71,9 +74,24 @@ def test_what_cannot_work(logged: list[str], create: str, why: str) -> None:
     assert why in line
 
 
+@pytest.fixture
+def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A component has brought settings."""
+    monkeypatch.setattr(authenticator, "_settings", {"guard": {"audit": str(tmp_path / "audit.jsonl")}})
+    monkeypatch.setattr(authenticator, "_service", None)
+    monkeypatch.setattr(authenticator, "_admissions", None)
+
+
+@pytest.mark.usefixtures("configured")
 @pytest.mark.parametrize("create", ["json.loads", "test_functions.create_ticket"])
-def test_what_can(logged: list[str], monkeypatch: pytest.MonkeyPatch, create: str) -> None:
+def test_what_can(logged: list[str], create: str) -> None:
     """Functions of somebody else's are none of our business."""
-    monkeypatch.setattr(authenticator, "_settings", {})
     look(asking(create))
     assert logged == []
+
+
+@pytest.mark.usefixtures("configured")
+def test_a_method_that_the_checks_do_not_have(logged: list[str]) -> None:
+    look(asking("test_functions.create_cryptosign"))
+    (line,) = logged
+    assert "test_functions.create_cryptosign can't work: Checks has no method cryptosign()" in line

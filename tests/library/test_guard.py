@@ -321,6 +321,16 @@ class Vouched(StoreError):
     """An author's own, whose text is for the log."""
 
 
+@pytest.mark.parametrize(("oldest_leaves", "credential", "gets_in"), [(False, "c", 0), (True, "c", 1), (True, None, 0)])
+def test_one_session_too_many(guarded: MakeGuarded, oldest_leaves: bool, credential: str | None, gets_in: bool) -> None:
+    """If the oldest is to leave instead, somebody must end it: by the store, and so by the credential."""
+    guard = guarded(oldest_leaves=oldest_leaves)
+    guard.admissions.counts["realm1"] = lambda authid: 1
+    attempt = guard.attempt(Check(answer(max_sessions=1, credential=credential)))
+    guard.clock.advance(DELAY)
+    assert (attempt.answer is not None) == gets_in
+
+
 @pytest.mark.parametrize("method", ["ticket", "cryptosign", "wampcra"])
 @pytest.mark.parametrize(
     "error",

@@ -361,7 +361,7 @@ def cases(hardened: Bundle, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     secure = ["--url", hardened.tls_url, "--ca", str(hardened.ca)]
     bind = ["--channel-binding", BINDING]
     lacks = "com.example.tls_required", "com.example.channel_binding_required"
-    other_name = "certificate is for another name, or from an authority that isn't trusted"
+    other_name = "certificate has run out, is for another name, or isn't from a trusted authority"
     with serving(context) as misnamed, serving(None) as mute:
         yield {
             "ticket": (["client1", *secure], CHOSEN, 0, ""),

@@ -13,10 +13,12 @@ from typing import Any
 
 import pytest
 from _pytest.assertion.rewrite import AssertionRewritingHook
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred, succeed
+from twisted.internet.task import deferLater
 
 from examples import own_store
-from wampauth import Changes, KeyClaim, Principal, Refused, ScramClaim, TicketClaim, TlsClaim, scram
+from wampauth import Changes, KeyClaim, Principal, Refused, ScramClaim, StoreError, TicketClaim, TlsClaim, scram
 from wampauth import store as stores
 from wampauth.store import (
     Connection,
@@ -166,6 +168,24 @@ class TestPlain(StoreContract):
 
     def revoke(self, store: InMemory, credential: str) -> Any:
         store.revoked.append(credential)
+
+
+class Wrapping(InMemory):
+    """The same with coroutines, which make an error of their own out of whatever happens to them."""
+
+    async def by_ticket(self, claim: TicketClaim) -> Principal | None:
+        try:
+            await deferLater(reactor, 0.0, lambda: None)
+        except Exception:
+            raise StoreError("the directory is down") from None
+        found: Principal | None = InMemory.by_ticket(self, claim)
+        return found
+
+
+class TestWrapping(TestPlain):
+    """A store that says in its own words that a question was given up."""
+
+    store = Wrapping
 
 
 class TestDeferred(TestPlain):

@@ -131,7 +131,7 @@ def test_where_is_text(where: Any) -> None:
 
 
 MODULE = """
-from wampauth import SettingsError
+from wampauth import SettingsError, open_store
 made = 0
 class Good:
     def __init__(self):
@@ -144,6 +144,7 @@ class Good:
 class Less(Good):
     by_ids = None
 def failing(): raise RuntimeError("no such host")
+def another(): return open_store("mine:Good")
 def wrong(): raise SettingsError("ACME_DSN isn't set")
 text = "no store"
 """
@@ -164,6 +165,7 @@ def test_one_of_your_own_is_made_once(mine: Path) -> None:
     assert open_store("mine:Good") is opened
     assert sys.modules["mine"].made == 1
     assert asyncio.run(opened.by_ids(["x"])) == {}  # nothing in it waits for a reactor
+    assert open_store("mine:another") is opened  # with all that it can do
 
 
 @pytest.mark.parametrize(

@@ -241,6 +241,16 @@ def test_who_was_not_let_in_by_our_authenticator_is_left_alone(watched: Watched,
     assert "'admission_key'" in log[0]
 
 
+def test_what_strangers_write_is_not_kept() -> None:
+    """What marks are made of is: but no credential is as long as that."""
+    details, _ = admitted(1, expires=1000.2)
+    before = ADMISSIONS._mark.cache_info().currsize
+    for letter in "abc":
+        forged = {**details["authextra"], "credential": 129 * letter}
+        assert ADMISSIONS.read("realm1", {**details, "authextra": forged}) is None
+    assert ADMISSIONS._mark.cache_info().currsize == before
+
+
 def test_whom_another_authenticator_has_let_in_is_told_of_where_nobody_ends_them(
     watched: Watched, log: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

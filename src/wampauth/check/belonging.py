@@ -3,14 +3,16 @@
 import importlib
 from collections.abc import Iterator
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from wampauth.check.finding import Finding
-from wampauth.check.layout import Layout, meant, rules_of, sections
+from wampauth.check.layout import Layout, Placed, meant, rules_of, sections
 from wampauth.check.trial import methods
-from wampauth.nodeconfig import Section
+from wampauth.nodeconfig import Section, is_same
 
 NO_WATCH = "no `Sessions` watches this realm: who is revoked stays in it until it leaves"
+OTHER_STORE = "the authenticators ask another store: who is revoked there stays here"
 NOT_WATCHED = "no `Sessions` of this Authenticator is in any realm: whom it lets in stays, revoked or not"
 
 
@@ -18,6 +20,13 @@ def dangerous_rules(realm: Section, asked: dict[str, Any]) -> list[str]:
     """What static rules of a realm give beyond what they say (``rules.py``, which loads the router's reading)."""
     found: list[str] = importlib.import_module("wampauth.rules").dangerous_rules(realm, asked)
     return found
+
+
+def _store(component: Placed) -> str | None:
+    """That it names."""
+    extra = component.config.get("extra")
+    named = extra.get("store") if isinstance(extra, dict) else None
+    return named if isinstance(named, str) else None
 
 
 class Belonging:
@@ -55,6 +64,13 @@ class Belonging:
         for one in self._there.ours:
             if prefixes and one.known["prefix"] not in prefixes:  # those of another one leave its sessions alone
                 yield Finding(one.place, NOT_WATCHED, "warning")
+        for one in self._there.watching:
+            asked = {_store(other) for other in self._there.ours if other.known["prefix"] == one.known["prefix"]} - {
+                None
+            }
+            here = _store(one)
+            if here and asked and not any(is_same(str(other), here, Path()) for other in asked):
+                yield Finding(f"{one.place}.extra.store", OTHER_STORE, "warning")
 
     def _of_roles(self) -> Iterator[Finding]:
         """Roles that ask the authorizer, and the rules that it has."""

@@ -22,8 +22,10 @@ FILE = click.Path(dir_okay=False, path_type=Path)
 @click.pass_obj
 def backup(where: str, file: Path) -> None:
     """Write all of the store into a new FILE, while nodes use it. FILE is a store itself, for its owner only."""
-    if not os.path.lexists(where) and (why := instead(where)):
-        raise StoreError(why)
+    if why := instead(where):
+        if not os.path.lexists(where):
+            raise StoreError(why)
+        click.echo(f"Mind: {why}", err=True)
     copies.keep(where, file)
     acted("backup", change=f"to {file}")
     sentence = f"{file} holds the store as it is now: keep it like the store itself. `wampauth recover` reads it."

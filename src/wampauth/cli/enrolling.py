@@ -27,7 +27,9 @@ COLUMNS = ("authid", "token", "expires")
 @click.option("--expires", default="1h", show_default=True, metavar="TIME", type=Moment(), help="When the token ends.")
 @click.option("--overlap", metavar="SPAN", help="How long keys that it has still count then. Without: as they did.")
 @click.option("--label", default="", help="A note, for you.")
-@click.option("--count", type=click.IntRange(1, LARGEST), help="Make so many, for PREFIX1, PREFIX2 and so on.")
+@click.option(
+    "--count", type=click.IntRange(1, LARGEST), help="Make so many: PREFIX1 to PREFIX9, PREFIX01 to PREFIX10."
+)
 @click.option("--prefix", help="What the authids of --count begin with.")
 @click.option("--first", type=click.IntRange(0), default=1, show_default=True, help="The first number of --count.")
 @as_lines

@@ -131,19 +131,24 @@ class Connections:
             WELCOME, by which we know the connection where its peer has no address.
         """
         self._known.forget(session)
+        if session in self._sessions:  # another `Sessions` in its realm has told of it
+            return not self._comes_back(self._sessions[session])
         connections = self._over_which(details)
         if not connections:
             return True
         self._sessions[session] = connections
-        comes_back = len(connections) == 1 and connections[0].has_left
         for connection in connections:
             self._known.joined(connection, session)
             self._reading.done(connection)
             self._failing.joined(connection.address)
             connection.due = None
-        if comes_back:
+        if comes_back := self._comes_back(connections):
             self._cut(connections[0])
         return not comes_back
+
+    @staticmethod
+    def _comes_back(connections: list[Connection]) -> bool:
+        return len(connections) == 1 and connections[0].has_left
 
     def left(self, session: int) -> None:
         """A session has left. Its client may hang up; else we do."""

@@ -60,7 +60,7 @@ def probe(
 ) -> None:
     """Test a router's authentication from outside, in about a minute: any WAMP router, with WebSocket and JSON.
 
-    Exit code 0: nothing falls. 1: something falls. 2: there was nothing to probe, or we mustn't.
+    Exit code 0: nothing falls. 1: something falls. 2: nothing was probed, and one sentence says why.
     """
     address = _address(url, may)
     ticket, note = _kept_back(_ticket(ticket_env), address)

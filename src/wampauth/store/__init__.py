@@ -56,7 +56,8 @@ def open_store(where: str) -> OpenStore:
 @functools.cache
 def _open_store(where: str) -> OpenStore:
     if OWN.fullmatch(where):
-        return OpenStore(_load(where))
+        made = _load(where)
+        return made if isinstance(made, OpenStore) else OpenStore(made)  # it may have called open_store() itself
     opened = connect(where, upgrading=MAY_UPGRADE)
     opened.close()
     if opened.upgraded is not None:

@@ -1,6 +1,7 @@
 """How is all of a store kept, and brought back? As a file that is a store itself, whichever engine it comes from.
 
-A store that was brought back gets a new id, so that those who watch sessions look at everybody.
+A store that was brought back gets a new id, so that those who watch sessions look at everybody. The part of it that
+salts are made of stays: who had a salt shown before would see from another one which names nobody has.
 """
 
 import os
@@ -12,7 +13,7 @@ from shutil import copyfile
 
 from wampauth.store import connect, create
 from wampauth.store.engine import Connection, copy_rows, sentences, transaction
-from wampauth.store.reading import ACTIVE, STATE
+from wampauth.store.reading import ACTIVE, SALTING, STATE
 from wampauth.store.requests import PASSING
 from wampauth.store.showing import Refused
 
@@ -65,7 +66,7 @@ def _replace(store: Connection, kept: Connection) -> list[tuple[str, str]]:
         was_empty = not store.execute("SELECT 1 FROM principal LIMIT 1").fetchall()
         before = set(store.execute(COUNTING).fetchall())
         copy_rows(store, kept, _tables(kept))
-        store.execute("UPDATE identity SET id = ?", (token_hex(16),))
+        store.execute("UPDATE identity SET id = substr(id, 1, ?) || ?", (SALTING, token_hex(16)))
         found = [one for one in store.execute(COUNTING).fetchall() if one not in before and not was_empty]
     return [(authid, credential) for authid, credential, *_ in found]  # also a token: the key it became had its id
 

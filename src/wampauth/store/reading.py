@@ -33,6 +33,9 @@ ANY_CHOSEN = "SELECT 1 FROM credential WHERE kind = 'chosen' LIMIT 1"
 LAST = """SELECT store_now(), last.seq, last.authid, last.credential FROM (SELECT MAX(seq) AS seq FROM change) AS newest
           LEFT JOIN change AS last ON last.seq = newest.seq"""
 ID = "SELECT id FROM identity"
+SALTING = (
+    32  # characters of it that salts are made of: those that a store begins with, and keeps when it is brought back
+)
 CHANGES = """SELECT seq, authid, credential FROM change WHERE seq >= ?
              UNION ALL SELECT 0, authid, NULL FROM credential WHERE expires > ? AND expires <= ?"""
 
@@ -114,7 +117,7 @@ def by_scram(connection: Connection, authid: str) -> tuple[Credential | None, st
 def scram_salt(connection: Connection, authid: str) -> str:
     """The salt of `authid` in this store, whether it has such a principal or not."""
     (identity,) = connection.execute(ID).fetchone()
-    return salt_of(authid, identity.encode())
+    return salt_of(authid, identity[:SALTING].encode())
 
 
 def by_ids(connection: Connection, credentials: Sequence[str]) -> dict[str, Principal]:

@@ -50,7 +50,7 @@ class Node:
         :param directory: the node directory, with the configuration file `config` in it.
         :param config: None: ``config.yaml`` or else ``config.json``.
         :param output: where its log goes; None: to ours.
-        :param loglevel: at ``warn`` and ``info`` the router writes about each attempt, so that strangers can flood it.
+        :param loglevel: at ``warn`` and ``info`` the router writes about attempts, as many as ``logs.py`` lets it.
         :param environment: what its processes find there, beside ours.
         """
         self.directory = directory
