@@ -24,7 +24,9 @@ class Checks:
         if reply.code in NO:
             raise Refused(f"the user service says {reply.code}")
         user = reply.content()
-        expires = user.get("expires", time.time() + LONGEST_STAY)
+        expires = user.get("expires")
+        if expires is None:  # null isn't an end either
+            expires = time.time() + LONGEST_STAY
         return Principal(user["authid"], user["realm"], user["role"], user.get("extra", {}), expires=expires)
 
     async def stop(self) -> None:

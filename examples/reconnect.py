@@ -108,16 +108,15 @@ async def run(reactor: Any, url: str, realm: str, authentication: dict[str, Any]
 @click.option("--seconds", default=86400.0, show_default=True, help="How long to stay.")
 def main(authid: str | None, key: Path | None, url: str, realm: str | None, seconds: float) -> None:
     """Log in as AUTHID with the ticket in MYTICKET, or with a key, stay, and come back."""
-    ticket = os.environ.get("MYTICKET")
-    if not authid or not (key or ticket):
+    ticket = os.environ.get("MYTICKET", "").removesuffix("\n").removesuffix("\r")
+    if not (key or (authid and ticket)):
         raise click.UsageError('Say who you are: MYTICKET="..." python examples/reconnect.py AUTHID, or --key FILE')
     try:
         seed = key.read_bytes().hex() if key else ""
     except OSError as error:
         raise click.ClickException(f"{key}: {error.strerror}") from None
-    how = (
-        {"cryptosign": {"authid": authid, "privkey": seed}} if key else {"ticket": {"authid": authid, "ticket": ticket}}
-    )
+    who = {"authid": authid} if authid else {}  # whose key it is, the router finds out
+    how = {"cryptosign": {**who, "privkey": seed}} if key else {"ticket": {**who, "ticket": ticket}}
     react(run, (url, realm or ("devices" if key else "realm1"), how, seconds))
 
 

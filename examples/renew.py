@@ -14,7 +14,7 @@ from typing import Any
 import click
 from autobahn.twisted.wamp import ApplicationRunner, ApplicationSession
 from autobahn.wamp.types import Challenge, CloseDetails, ComponentConfig, SessionDetails
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredList
 from twisted.internet.task import deferLater, react
 from twisted.internet.utils import getProcessOutput
 
@@ -29,6 +29,7 @@ class Client(ApplicationSession):
     def __init__(self, config: ComponentConfig) -> None:
         super().__init__(config)
         self.joined: Deferred[None] = Deferred()
+        self.over: Deferred[None] = Deferred()
         self.expires: float | None = None
         self.ended = ""  # why
 
@@ -50,6 +51,7 @@ class Client(ApplicationSession):
         print(f"ended: {details.reason}", flush=True)
         if not self.joined.called:
             self.joined.errback(ConnectionRefusedError(details.reason))
+        self.over.callback(None)
         self.disconnect()
 
 
@@ -82,11 +84,13 @@ async def run(reactor: Any, *who: Any) -> None:
         print(f"No session with the router: {error}", file=sys.stderr)
         sys.exit(1)
     while session.expires:
-        await deferLater(reactor, SHARE * max(0.0, session.expires - time.time()))
+        it_is_time = deferLater(reactor, SHARE * max(0.0, session.expires - time.time()))
+        await DeferredList([it_is_time, session.over], fireOnOneCallback=True)
         successor = await succeed(reactor, session, *who)
         session.leave()
         session = successor
-    await Deferred()  # nothing ends it but Ctrl-C
+    await session.over
+    sys.exit(1)
 
 
 @click.command()

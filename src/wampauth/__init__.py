@@ -52,11 +52,13 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    """Import the authenticator when it is asked for: with the router's code that takes most of a second, and the
-    operator's commands do without."""
-    if name == "Authenticator":
-        from wampauth.authenticator import Authenticator
+if not TYPE_CHECKING:  # to whom any name would do then
 
-        return Authenticator
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    def __getattr__(name: str) -> Any:
+        """Import the authenticator when it is asked for: with the router's code that takes most of a second, and the
+        operator's commands do without."""
+        if name == "Authenticator":
+            from wampauth.authenticator import Authenticator
+
+            return Authenticator
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -16,8 +16,10 @@ from twisted.internet import reactor
 from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
 from wampauth.component import ROUTER_WORKER, component_of
+from wampauth.guard import close
 from wampauth.later import Later
 from wampauth.methods import METHODS
+from wampauth.nodeconfig import own_realms_here
 from wampauth.refusals import Procedure
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of
@@ -120,6 +122,7 @@ class Authenticator:
             if ROUTER_WORKER in sys.argv or self._settings is not None:
                 raise SettingsError('a transport of type "function" takes no "config" here: ' + ONE)
             self.configure(config)
+            close(own_realms_here())  # no component here says so
             self._by_functions = dict(config)
 
     def configuration(self) -> tuple[dict[str, Any], Settings]:

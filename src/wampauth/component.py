@@ -15,7 +15,8 @@ from twisted.logger import Logger
 
 from wampauth import functions, starting, worker
 from wampauth.admission import Challenged
-from wampauth.guard import OWN_REALMS
+from wampauth.guard import close
+from wampauth.nodeconfig import own_realms_here
 from wampauth.service import Service
 from wampauth.told import Stopped, place
 
@@ -70,7 +71,7 @@ class Registering(ApplicationSession):
         worker.begin()
         functions.look_at_start()
         self._authenticator.configure(config.extra)
-        OWN_REALMS.add(config.realm)
+        close({config.realm} | own_realms_here())
         self._service = self._authenticator.service()
 
     async def onJoin(self, details: SessionDetails) -> None:

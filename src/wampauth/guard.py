@@ -60,6 +60,11 @@ OWN_REALMS: set[str] = set()  # of the authenticators in this process: nobody is
 MOST_TOLD = 100  # who is throttled, to an operator
 
 
+def close(realms: Iterable[str]) -> None:
+    """Let nobody into these realms any more: they are the authenticators' own."""
+    OWN_REALMS.update(realms)
+
+
 class Guard:
     """Wraps checks. One guard serves all methods and both wirings of a process: its counts are the only ones."""
 

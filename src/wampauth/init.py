@@ -15,6 +15,7 @@ MADE = {  # what lies in the package, and where it goes
     "authenticator.template": "authenticator.py",
     "gitignore": ".gitignore",
 }
+OTHER = ".crossbar/config.json"  # which the router wouldn't take any more
 AUTHENTICATORS = "realm-auth"
 PREFIX, REALM, ROLE = "Prefix of your URIs, like com.example.", "Realm that your clients join", "Their role there"
 
@@ -46,7 +47,8 @@ def init(folder: Path, prefix: str, realm: str, role: str, port: int, as_json: b
     """Write a project that runs into FOLDER: a node's configuration, and an authenticator of your own. It asks for what
     isn't given as an option, and overwrites nothing."""
     values = {"prefix": prefix, "realm": realm, "role": role, "port": port, "own": AUTHENTICATORS}
-    there = [str(folder / name) for name in MADE.values() if (folder / name).exists() or (folder / name).is_symlink()]
+    names_of_all = [*MADE.values(), OTHER]
+    there = [str(folder / name) for name in names_of_all if (folder / name).exists() or (folder / name).is_symlink()]
     if there:
         raise click.ClickException(f"{', '.join(there)} exists already, and nothing is overwritten.")
     for template, name in MADE.items():

@@ -1,6 +1,7 @@
 """How are an author's checks handed to the router? One configuration, two wirings, a beginning and an end."""
 
 import asyncio
+import json
 import re
 import sys
 from dataclasses import replace
@@ -28,9 +29,9 @@ from wampauth import (
     StoreError,
     TicketClaim,
     component,
-    guard,
     worker,
 )
+from wampauth import guard as closed
 from wampauth.admission import Admissions
 from wampauth.later import PAUSE, Later
 from wampauth.service import START_TIMEOUT, STOP_TIMEOUT, Service
@@ -65,7 +66,6 @@ def details(method: str = "ticket", ticket: str = "open-sesame") -> dict[str, An
 def apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """The realms that are closed here aren't for other tests in this process."""
     monkeypatch.setattr("wampauth.guard.OWN_REALMS", set())
-    monkeypatch.setattr(component, "OWN_REALMS", guard.OWN_REALMS)
 
 
 @pytest.fixture
@@ -316,6 +316,14 @@ def test_each_function_in_a_proxy_worker_brings_the_same_settings(in_folder: Pat
         assert refused(authenticator.function("cryptosign")(other, None)).error == "org.acme.unavailable"
         assert "for cryptosign can't work: its \"config\" isn't the one of the function before it: one" in logged.pop()
         assert authenticator.configuration()[1].require_tls
+
+
+def test_a_function_in_a_proxy_worker_knows_the_authenticators_realm(in_folder: Path) -> None:
+    """By the configuration, since no component is there to join it: nobody is let in there."""
+    auth = {"ticket": {"type": "dynamic", "authenticator-realm": "realm1"}}
+    (in_folder / "config.json").write_text(json.dumps({"version": 2, "workers": [{"transports": [{"auth": auth}]}]}))
+    Authenticator(Tickets, prefix="org.acme.").function("ticket")({"a": 1}, None)
+    assert {"realm1"} == closed.OWN_REALMS
 
 
 def test_a_function_that_the_checks_lack_is_unavailable(in_folder: Path, logged: list[str]) -> None:

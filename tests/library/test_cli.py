@@ -95,6 +95,57 @@ def seconds_from_now(moment: str) -> float:
     return (datetime.fromisoformat(moment) - datetime.now(UTC)).total_seconds()
 
 
+# What there is no room for
+
+
+def test_moments_at_the_end_of_time(operator: Operator) -> None:
+    """Some write "never" like that."""
+    operator.done("ticket", "alice", "--expires", "9999-12-31T23:59:59.9999999Z")
+    (known,) = operator.credentials()
+    assert known["expires"].startswith("9999-12-31T23:59:59")
+    operator.done("revoke", "alice", "--yes")
+
+
+@pytest.mark.parametrize(
+    ("encoding", "args"),
+    [
+        ("ascii", ["enrol", "--count", "2", "--prefix", "é-", "--realm", "realm1", "--role", "r"]),
+        ("latin-1", ["list"]),
+        ("latin-1", ["list", "--realm", "\udcfc"]),
+    ],
+)
+def test_text_that_cannot_be_written(operator: Operator, encoding: str, args: list[str]) -> None:
+    operator.done("add", "Ωmega", "--realm", "realm1", "--role", "frontend")
+    before = operator.dump()
+    command = [sys.executable, "-m", "wampauth", "--store", str(operator.path), *args]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr) == (1, f"Error: {cli.UNWRITABLE}\n")
+    assert operator.dump() == before
+
+
+@pytest.mark.parametrize("args", [["ticket", "alice", "--from-stdin"], ["revoke", "alice"], ["import", "-"]])
+def test_a_closed_standard_input(operator: Operator, args: list[str]) -> None:
+    command = [sys.executable, "-m", "wampauth", "--store", str(operator.path), *args]
+    done = subprocess.run(["sh", "-c", '"$@" <&-', "sh", *command], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
+    assert (done.returncode, done.stdout) == ((0, "") if args[0] == "import" else (1, ""))
+
+
+@pytest.mark.parametrize("args", [["revoke", "alice"], ["remove", "alice"]])
+def test_a_question_is_not_part_of_the_answer(operator: Operator, args: list[str]) -> None:
+    done = operator.run(*args, "--json", input="y\n")
+    assert json.loads(done.stdout)["authid"] == "alice"
+    assert "[y/N]" in done.stderr
+
+
+def test_a_successor_does_not_lengthen_what_it_follows(operator: Operator) -> None:
+    operator.done("ticket", "alice", "--expires", "2h", "--label", "old")
+    (old,) = operator.credentials()
+    done = operator.done("rotate", "alice", "old", "--overlap", "7d", "--label", "new")
+    assert f"follows old, which runs out {old['expires']}, as it did before." in done.stderr
+
+
 # Principals
 
 

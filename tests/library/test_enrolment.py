@@ -22,7 +22,7 @@ from twisted.internet.defer import Deferred
 
 from wampauth import Principal, Refused, TicketClaim, enrolment
 from wampauth import store as stores
-from wampauth.store import OpenStore, connect, create, enrolling, moments, showing, writing
+from wampauth.store import OpenStore, connect, create, enrolling, moments, moving, showing, writing
 from wampauth.testing import ABORT, GOODBYE, WELCOME, Message, RawClient, pubkey
 from wampauth.testing.contract.enrols import enrolling as claim_of
 
@@ -259,6 +259,21 @@ def test_the_old_key_counts_for_the_overlap(devices: str) -> None:
     assert enrol(devices, SigningKey(b"3" * 32)) == ""
     with closing(connect(devices)) as store:
         assert showing.show(store, "sensor-1")["credentials"][0]["expires"] == old[0]["expires"], "it was put off"
+
+
+def test_a_key_that_would_begin_after_the_overlap_never_counts(devices: str) -> None:
+    """And doesn't keep the store from being imported."""
+    later = {"kind": "key", "verifier": pubkey(SigningKey(b"4" * 32)), "not_before": "2999-01-01", "label": "later"}
+    with closing(connect(devices)) as store:
+        writing.add_credential(store, "sensor-1", later)
+    invite(devices, overlap=60)
+    assert enrol(devices, SigningKey.generate()) == ""
+    with closing(connect(devices)) as store:
+        assert showing.credential(store, "sensor-1", "later")["state"] == "revoked"
+        lines = [json.dumps(one).encode() for one in moving.export(store)]
+        for principal in showing.principals(store):
+            writing.remove(store, principal["authid"])
+        moving.load(store, lines)
 
 
 def test_who_follows_the_changes_hears_of_the_overlap(devices: str, loop: Loop) -> None:

@@ -77,7 +77,7 @@ class Users:
             say(handler, 401)
 
     def _more(self, authid: str) -> dict[str, Any]:
-        return {"expires": time.time() + 1} if authid == "brief" else {"extra": {"team": "blue"}}
+        return {"expires": time.time() + 1} if authid == "brief" else {"extra": {"team": "blue"}, "expires": None}
 
     def _drip(self, handler: BaseHTTPRequestHandler, authid: str) -> None:
         """A beginning, and then a blank now and then, or nothing more, until the other side hangs up."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -469,6 +469,19 @@ def test_a_client_stays_without_a_gap(node: Example, tmp_path: Path) -> None:
             time.sleep(0.05)
     assert ended == ["wamp.close.normal"] * 2
     assert heard >= {str(one) for one in range(number)}
+
+
+@pytest.mark.slow
+def test_a_client_that_has_no_session_any_more_says_so(issuer: Issuer, tmp_path: Path) -> None:
+    """At once, however long its token would have lasted."""
+    with service(issuer) as address, ExitStack() as running:
+        node = running.enter_context(example(tmp_path / "node", "jwt_checks", settings(address), **WIDE))
+        with renewing(node, tmp_path, 3600) as client:
+            assert client.stdout is not None
+            assert client.stdout.readline().startswith("joined:")
+            running.close()
+            assert "ended: " in client.stdout.read()
+            assert client.wait(PATIENCE) == 1
 
 
 # -- the attacker that we ship

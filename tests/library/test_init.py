@@ -134,6 +134,14 @@ def test_nothing_is_overwritten(tmp_path: Path, name: str) -> None:
     assert file.read_text() == "mine"
 
 
+def test_a_node_with_a_configuration_in_json_stays_the_one_that_starts(tmp_path: Path) -> None:
+    (tmp_path / ".crossbar").mkdir()
+    (tmp_path / ".crossbar" / "config.json").write_text("{}")
+    result = init(tmp_path, *OPTIONS)
+    assert (result.exit_code, "config.json exists already, and nothing is overwritten" in result.output) == (1, True)
+    assert written(tmp_path) == {".crossbar/config.json"}
+
+
 def test_what_lies_there_already_stays(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text("mine")
     assert init(tmp_path, *OPTIONS).exit_code == 0

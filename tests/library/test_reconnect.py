@@ -119,7 +119,7 @@ def test_it_waits_as_it_is_told_and_gets_in(make_bundle: MakeBundle) -> None:
 
 def test_it_comes_with_a_key_and_goes_when_its_time_is_over(own: Bundle) -> None:
     key = str(own.device_key_file())
-    with running(own.url, "client01@example.com", "--key", key, "--seconds", "5") as client:
+    with running(own.url, "--key", key, "--seconds", "5") as client:  # whose it is, the router finds out
         client.says("joined: realm=devices authid=client01@example.com authrole=device")
         client.ends_with(0)
 

@@ -16,7 +16,7 @@ from stores import Loop, by_ticket
 from wampauth import cli, names
 from wampauth.checks import keep_to
 from wampauth.claims import KeyClaim, Principal, Refused
-from wampauth.store import Connection, chosen_verifier, showing, ticket_digest, tickets, writing
+from wampauth.store import Connection, chosen_verifier, enrolling, showing, ticket_digest, tickets, writing
 from wampauth.store.principals import Principals
 from wampauth.testing.wamp import ABORT, WELCOME, RawClient
 
@@ -75,6 +75,9 @@ def test_an_operator_may_type_either(store: Connection, typed: str) -> None:
     assert showing.credential(store, authid, authid)["id"] == made
     with pytest.raises(names.Malformed):
         writing.rotate(store, authid, authid, following, 0)
+    writing.change(store, authid, {"role": "backend"})
+    assert showing.show(store, COMPOSED)["role"] == "backend"
+    enrolling.invite(store, [{"authid": authid}], ["token"], {})
     writing.revoke(store, authid, authid)
     writing.revoke(store, authid)
     writing.restore(store, authid)
@@ -90,6 +93,7 @@ def test_a_store_with_either_goes_on_working(
     """Also one whose names an older program has written as they were typed."""
     insert_as_before(store, SPELLINGS[stored])
     writing.add_credential(store, SPELLINGS[typed], {"kind": "ticket", "verifier": ticket_digest("made")})
+    enrolling.invite(store, [{"authid": SPELLINGS[typed]}], ["token"], {})
     found = loop.ask(known.by_ticket, by_ticket("made", names.authid(SPELLINGS[typed])))
     assert found.authid == SPELLINGS[stored]  # its sessions are known by that name
     writing.revoke(store, SPELLINGS[typed])

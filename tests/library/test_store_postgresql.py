@@ -62,6 +62,14 @@ def ticket() -> dict[str, str]:
     return {"kind": "ticket", "verifier": ticket_digest(secrets.token_hex(16))}
 
 
+def test_the_encoding_is_not_left_to_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As which the environment may say, or a database that was made without a locale, SQL_ASCII: texts stay texts."""
+    monkeypatch.setenv("PGCLIENTENCODING", "SQL_ASCII")
+    with closing(connect(url)) as store:
+        writing.add(store, {**ALICE, "authid": "Ωmega"})
+        assert showing.show(store, "Ωmega")["role"] == "frontend"
+
+
 # No password is ever shown
 
 

@@ -6,7 +6,9 @@
 Every command works while the node runs, and holds from the next login on.
 """
 
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -29,6 +31,7 @@ from wampauth.store import StoreError, showing
 DEFAULT = ".crossbar/principals.db"
 NOBODY_ANSWERS = "nobody is there to be asked: in a script, say {}"
 SAYING = {"init": "--prefix, --realm and --role"}  # by command
+UNWRITABLE = "there is a text that isn't UTF-8, or that can't be written here: try LANG=C.UTF-8 in front of the command"
 ELSE_SAYING = "--yes, or --from-stdin or --from-env for a secret"
 GROUPS = {
     "Who may join": (principals.add, principals.list_, principals.show, changing.set_, principals.remove),
@@ -50,6 +53,8 @@ class Sentences(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """What begins like a key in PEM is pasted, and no option: Click would repeat all of it, and it may be
         private."""
+        if sys.stdin is None:  # it was closed: as if there were nothing to read
+            sys.stdin = Path(os.devnull).open()  # noqa: SIM115 - for as long as we run
         return super().parse_args(ctx, [f" {arg}" if arg.startswith("-----BEGIN") else arg for arg in args])
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -69,6 +74,8 @@ class Sentences(click.Group):
                 say = SAYING.get(str(ctx.invoked_subcommand), ELSE_SAYING)
                 raise click.ClickException(NOBODY_ANSWERS.format(say)) from None
             raise
+        except UnicodeEncodeError:
+            raise click.ClickException(UNWRITABLE) from None
         except BrokenPipeError:
             raise  # click ends in silence then
         except OSError as error:

@@ -7,6 +7,7 @@ import click
 
 from wampauth.cli.acting import acted
 from wampauth.cli.asked import instead
+from wampauth.cli.options import confirmed
 from wampauth.cli.saying import say, with_json
 from wampauth.store import StoreError
 from wampauth.store import backup as copies
@@ -34,7 +35,7 @@ def backup(where: str, file: Path) -> None:
 
 @click.command()
 @click.argument("file", type=FILE)
-@click.confirmation_option("--yes", prompt=QUESTION, help="Don't ask.")
+@confirmed(QUESTION)
 @with_json
 @click.pass_obj
 def recover(where: str, file: Path) -> None:

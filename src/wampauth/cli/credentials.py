@@ -113,7 +113,7 @@ def keygen(file: Path) -> None:
 def revoke(store: Connection, authid: str, credential: str | None, yes: bool, as_json: bool) -> None:
     """Withdraw a credential of AUTHID or, without --credential, all there are and will be, until `restore`."""
     if credential is None and not yes:
-        click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True)
+        click.confirm(f"Withdraw everything that {authid} can log in with?", abort=True, err=True)
     who = showing.show(store, authid)
     meant = showing.credential(store, authid, credential) if credential is not None else who
     identifier = meant["id"] if credential is not None else None

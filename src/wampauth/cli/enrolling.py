@@ -76,6 +76,8 @@ def _enrol(
     terms: dict[str, Any] = {"label": label, "expires": moment(store, expires)}
     if overlap is not None:
         terms["overlap"] = seconds(overlap)
+    if not (as_json or alone):
+        "".join(authids).encode(sys.stdout.encoding)  # or the tokens would be given, and couldn't be shown
     tokens = [secrets.token_urlsafe(32) for _ in authids]  # 256 bits each
     of_all = {"realm": realm, "role": role, "extra": parsed(extra)}
     made = enrolling.invite(store, ({"authid": authid, **of_all} for authid in authids), tokens, terms)

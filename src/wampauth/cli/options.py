@@ -87,6 +87,8 @@ def on_store(
             with closing(connect(path)) as store:
                 if store.upgraded is not None:
                     click.echo(upgraded(store), err=True)
+                if isinstance(authid := options.get("authid"), str):
+                    options["authid"] = showing.stored(store, authid)  # under which audits and nodes know it
                 try:
                     command(store, *args, **options)
                 finally:
@@ -95,6 +97,16 @@ def on_store(
         return run
 
     return decorate
+
+
+def confirmed(question: str) -> Callable[[Command], Command]:
+    """Ask before a command is run, unless it is given --yes. Standard output is for the answer, which may be JSON."""
+
+    def ask(context: click.Context, parameter: click.Parameter, is_sure: bool) -> None:
+        if not is_sure:
+            click.confirm(question, abort=True, err=True)
+
+    return click.option("--yes", is_flag=True, expose_value=False, callback=ask, help="Don't ask.")
 
 
 def with_terms(command: Command) -> Command:

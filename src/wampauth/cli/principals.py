@@ -11,7 +11,7 @@ import click
 from wampauth import names
 from wampauth.cli.acting import acted
 from wampauth.cli.asked import of_others
-from wampauth.cli.options import SPAN, Authid, on_store, seconds
+from wampauth.cli.options import SPAN, Authid, confirmed, on_store, seconds
 from wampauth.cli.presence import presence_of
 from wampauth.cli.reaching import ended
 from wampauth.cli.saying import as_lines, as_object, say, with_json
@@ -93,7 +93,7 @@ def show(store: Connection, authid: str, as_json: bool) -> None:
 
 @click.command()
 @click.argument("authid", type=Authid())
-@click.confirmation_option("--yes", prompt="Forget this principal and all its credentials?", help="Don't ask.")
+@confirmed("Forget this principal and all its credentials?")
 @as_object
 @on_store(urgent=True)
 def remove(store: Connection, authid: str, as_json: bool) -> None:

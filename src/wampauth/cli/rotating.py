@@ -52,9 +52,14 @@ def rotate(
     else:
         secret, successor = _ticket(old["kind"], pubkey, from_stdin, from_env, given)
     identifier = writing.rotate(store, authid, credential, successor, seconds(overlap))
-    change = described({FOLLOWS: old["id"], "which ends in": overlap, **given})
+    ends = showing.credential(store, authid, old["id"])["expires"]
+    is_sooner = ends == old["expires"]  # than the overlap
+    change = described(
+        {FOLLOWS: old["id"], **({"which ends": ends} if is_sooner else {"which ends in": overlap}), **given}
+    )
     acted("rotate", authid, credential=identifier, change=change)
-    sentence = f"{identifier} follows {credential}, which runs out in {overlap}."
+    when = f"{ends}, as it did before" if is_sooner else f"in {overlap}"
+    sentence = f"{identifier} follows {credential}, which runs out {when}."
     if old["expires"] and not successor.get("expires"):
         sentence += " It has no end itself: --expires gives it one."
     sentence += alike(store, authid, {"label": old["label"], **given})
@@ -62,7 +67,8 @@ def rotate(
     if not seconds(overlap):
         told = ended(store, showing.show(store, authid), old["id"])
         sentence, numbers = f"{sentence} {told}", {**told.numbers()}
-    say(sentence, ticket=secret, authid=authid, credential=identifier, follows=credential, overlap=overlap, **numbers)
+    shown = {"authid": authid, "credential": identifier, "follows": credential, "overlap": overlap, "old_expires": ends}
+    say(sentence, ticket=secret, **shown, **numbers)
 
 
 def _shown(store: Connection, kind: str, shown: str | None, is_ticket: bool, given: dict[str, Any]) -> dict[str, Any]:

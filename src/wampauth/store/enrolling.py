@@ -20,7 +20,9 @@ TAKEN = "SELECT 1 FROM credential WHERE verifier = ?"
 SPEND = """UPDATE credential SET kind = 'key', verifier = ?, created = store_now(), not_before = NULL, expires = NULL,
            overlap = NULL WHERE id = ? AND kind = 'token'"""
 OTHERS_END = """UPDATE credential SET expires = store_now() + ? WHERE authid = ? AND kind = 'key' AND id <> ?
-                AND (expires IS NULL OR expires > store_now() + ?)"""
+                AND revoked IS NULL AND (expires IS NULL OR expires > store_now() + ?)"""
+NEVER_COUNT = """UPDATE credential SET revoked = store_now() WHERE authid = ? AND kind = 'key' AND id <> ?
+                 AND revoked IS NULL AND not_before >= store_now() + ?"""
 
 Enrolled = tuple[Credential | None, str]  # the key, or None and why not
 
@@ -73,6 +75,7 @@ def _register(connection: Connection, token: Credential, pubkey: str) -> Credent
     (overlap,) = connection.execute("SELECT overlap FROM credential WHERE id = ?", (identifier,)).fetchone()
     connection.execute(SPEND, (pubkey, identifier))
     if overlap is not None:
+        connection.execute(NEVER_COUNT, (authid, identifier, overlap))  # what would begin after its end
         connection.execute(OTHERS_END, (overlap, authid, identifier, overlap))
         note(connection, authid, None)
     return Credential.from_row(connection.execute(FIND_KEY, (identifier,)).fetchone())
@@ -81,12 +84,13 @@ def _register(connection: Connection, token: Credential, pubkey: str) -> Credent
 def _admit(connection: Connection, principal: Record) -> str:
     """See that there is such a principal."""
     authid = names.authid(principal["authid"])
-    if not connection.execute("SELECT 1 FROM principal WHERE authid = ?", (authid,)).fetchall():
+    if not connection.execute("SELECT 1 FROM principal WHERE authid IN (?, ?, ?)", names.spellings(authid)).fetchall():
         if None in (principal.get("realm"), principal.get("role")):
             raise Refused(f"there is no principal {authid}: --realm and --role make one")
         insert(connection, principal)
         return authid
     known: dict[str, Any] = require(connection, authid)
+    authid = known["authid"]
     for name in "realm", "role":
         if principal.get(name) not in (None, known[name]):
             raise Refused(f"{authid} has the {name} {known[name]}, and isn't given another one by a token")

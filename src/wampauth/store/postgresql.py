@@ -160,6 +160,7 @@ def _connect(url: str, busy: float, longest: float | None) -> Connection:
     try:
         store = Connection.connect(
             url,
+            client_encoding="UTF8",  # else the server's, or the environment's; in SQL_ASCII, texts would be bytes
             autocommit=True,  # transactions begin and end where the code says so
             connect_timeout=CONNECT_TIMEOUT,
             tcp_user_timeout=int(busy * 1000),

@@ -62,7 +62,8 @@ def change(connection: Connection, authid: str, changed: Record) -> None:
     :raises names.Malformed: if one of them can't be stored.
     """
     with transaction(connection):
-        new = {**require(connection, authid), **changed}
+        known = require(connection, authid)
+        authid, new = known["authid"], {**known, **changed}
         row = (names.realm(new["realm"]), names.role(new["role"]), json.dumps(names.extra(new["extra"])))
         values = (*row, names.max_sessions(new["max_sessions"]), authid)
         connection.execute(

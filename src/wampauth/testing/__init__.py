@@ -93,11 +93,13 @@ if "pytest" in sys.modules:  # now, before anybody imports them: so its asserts 
     sys.modules["pytest"].register_assert_rewrite(CONTRACT)
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is needed seldom."""
-    if name in LATER:
-        return getattr(importlib.import_module(LATER[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # to whom any name would do then
+
+    def __getattr__(name: str) -> Any:
+        """Import what is needed seldom."""
+        if name in LATER:
+            return getattr(importlib.import_module(LATER[name]), name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def free_port() -> int:

@@ -43,7 +43,8 @@ def login(
     :param clock: the reactor, for checks that wait for something, or a ``twisted.internet.task.Clock`` to advance.
         None: as much time as the guard may take passes at once.
     :param prefix: that of your ``Authenticator``, with which refusals begin.
-    :returns: the principal that would join; where it has yet to prove something (a key, a password), once it has.
+    :returns: the principal that would join, but for its ``max_sessions``; where it has yet to prove something (a key, a
+        password), once it has.
     :raises autobahn.wamp.exception.ApplicationError: in the Deferred, as the client would get it. Who is challenged,
         and refused whatever it proves then (WAMP-SCRAM, WAMP-CRA), gets the router's ``wamp.error.not_authorized``.
     :raises SettingsError: for wrong settings.
