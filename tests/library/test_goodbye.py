@@ -4,9 +4,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from autobahn.exception import Disconnected
-from autobahn.wamp import message
-from autobahn.wamp.exception import TransportLost
+from autobahn.exception import Disconnected, PayloadExceededError
+from autobahn.wamp import message, role
+from autobahn.wamp.exception import SerializationError, TransportLost
 
 from wampauth.worker import goodbye
 
@@ -54,6 +54,29 @@ def test_a_proxy_forgets_whom_the_router_has_ended(mapped: Any) -> None:
     mapped.backend.onMessage(message.Result(1, args=[5]))  # of a call that was under way
     assert len(mapped.client.transport.sent) == 1
     mapped.client.onClose(True)  # as when the client hangs up: nothing more is to be done
+
+
+@pytest.mark.parametrize("fault", [PayloadExceededError("too large"), SerializationError("no such value")])
+def test_what_cannot_be_written_for_a_client_does_not_end_its_session(mapped: Any, fault: Exception) -> None:
+    """Another one may have sent it, who could throw it out by that: who waits for an answer has an error."""
+    client, router = mapped.client.transport, mapped.backend._transport
+
+    def send(told: Any) -> None:
+        if not isinstance(told, message.Error) or told.args:
+            raise fault
+        client.sent.append(told)
+
+    client.send = send
+    mapped.backend.onMessage(message.Event(1, 2, args=["news"]))
+    mapped.backend.onMessage(message.Invocation(3, 4, args=["a"]))
+    mapped.backend.onMessage(message.Result(5, args=["a"]))
+    mapped.backend.onMessage(message.Error(message.Call.MESSAGE_TYPE, 6, "com.example.error", args=["a"]))
+    assert [(told.request_type, told.request) for told in router.sent] == [(message.Invocation.MESSAGE_TYPE, 3)]
+    assert [(told.request_type, told.request) for told in client.sent] == [(48, 5), (48, 6)]
+    assert {told.error for told in router.sent + client.sent} == {"wamp.error.invalid_argument"}
+    assert mapped.proxy._backends_by_frontend == {mapped.client: mapped.backend}
+    welcome = message.Welcome(7, {"broker": role.RoleBrokerFeatures()})
+    assert not goodbye._is_done_without(mapped.backend, welcome)  # without this one, there is no session
 
 
 @pytest.mark.parametrize("fault", [Disconnected("closed"), TransportLost()])

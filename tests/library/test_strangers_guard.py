@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import msgpack  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, Config, MakeBundle, read_audit, wait_for
 from nacl.signing import SigningKey
+from test_tags import COSTLY, tagged
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect as connect_websocket
 
@@ -230,6 +232,30 @@ def test_nonsense_of_all_kinds_writes_a_bounded_log(nodes: dict[str, Bundle], wa
     written = node.log[before:]
     assert written.count("Traceback") <= 8 * periods  # of some kinds, two each, and one may quote another
     assert len(written) < 20_000 * periods
+
+
+@EACH_WAY
+def test_values_that_only_cbor_has_are_not_read(nodes: dict[str, Bundle], way: str) -> None:
+    """Such as cost seconds and gigabytes. The others are."""
+    which, connect_to = WAYS[way]
+    for value in COSTLY.values():
+        with closing(connect_to(nodes[which], "cbor")) as client:
+            client.send_raw(tagged(value))
+            with pytest.raises((ConnectionError, ConnectionClosed)):
+                client.receive()
+    with closing(connect_to(nodes[which], "cbor")) as client:
+        client.send_raw(tagged(Decimal("1.5")))
+        assert client.receive()[0] == CHALLENGE
+
+
+def test_who_takes_no_welcome_does_not_get_in(nodes: dict[str, Bundle]) -> None:
+    """By RawSocket, a client says how long a message may be that is sent to it."""
+    with socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(15)
+        client.connect(str(nodes["hardened"].directory / "sockets" / "local.sock"))
+        client.sendall(bytes([0x7F, 0x50 | RAWSOCKET["json"], 0, 0]))
+        while client.recv(100):  # an answer to that, at most
+            pass
 
 
 def test_a_flood_of_one_kind_is_two_tracebacks_and_a_line_that_counts(plain: Bundle) -> None:

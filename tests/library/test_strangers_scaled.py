@@ -14,6 +14,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle, wait_for
 from strangers import HELLO1, nest
+from test_tags import COSTLY, tagged
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from wires import DUMP, Way, Wire
 
@@ -90,6 +91,17 @@ def honest(bundle: Bundle) -> None:
 
 
 EACH_WAY = pytest.mark.parametrize("name", ["ws", "rawsocket"])
+
+
+@EACH_WAY
+def test_values_that_only_cbor_has_are_not_read(scaled: Bundle, name: str) -> None:
+    for value in COSTLY.values():
+        with way(scaled, name, "cbor").open() as wire:
+            wire.send_raw(tagged(value))
+            wire.ends()
+    honest(scaled)
+
+
 EACH_SERIALIZER = pytest.mark.parametrize("serializer", DUMP)
 
 

@@ -44,6 +44,15 @@ def test_an_event_reaches_those_who_stay(router: Any, fault: Exception) -> None:
     assert stays.sent == [event]
 
 
+def test_an_event_that_cannot_be_written_is_missed_by_this_client_alone(router: Any) -> None:
+    event, other = message.Event(1, 2, args=["news"]), receiver()
+    for one in receiver(SerializationError("no such value")), other:
+        router.send(one, event)
+    assert other.sent == [event]
+
+
 def test_another_fault_is_one(router: Any) -> None:
     with pytest.raises(SerializationError):
-        router.send(receiver(SerializationError("no")), message.Event(1, 2))
+        router.send(receiver(SerializationError("no")), message.Result(1))
+    with pytest.raises(ValueError, match="no"):
+        router.send(receiver(ValueError("no")), message.Event(1, 2))

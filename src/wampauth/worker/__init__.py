@@ -11,7 +11,7 @@ from twisted.internet.error import ReactorNotRunning
 from twisted.logger import Logger
 
 from wampauth import logs, origins
-from wampauth.worker import anew, files, garbage, unseen
+from wampauth.worker import anew, files, garbage, tags, unseen
 
 FOLDER = Path(__file__).parent  # belongs on PYTHONPATH, before all else, where a node is started
 CLOSE = 5.0  # seconds by which two readings of the same clock may differ
@@ -35,6 +35,8 @@ def missing() -> list[str]:
         found.append("deep nesting in a message keeps it for a minute")
     if abs(reactor.seconds() - time.monotonic()) > CLOSE:  # type: ignore[attr-defined]
         found.append("a change of the wall clock stalls its timers")
+    if tags.are_read():
+        found.append("a message in CBOR can keep it for seconds, and take all memory")
     if http.H2_ENABLED:
         found.append("HTTP/2 is offered")
     return found
@@ -48,6 +50,7 @@ def begin() -> None:
         garbage.settle()
         unseen.leave_plain()
         anew.spare()
+        tags.refuse()
         files.raise_limit()
         logs.bound()
         origins.tell_of_refused()

@@ -5,18 +5,22 @@ client's place, keeps the reason to itself, and sends a GOODBYE of its own witho
 Here the router's GOODBYE is passed on, and the connection is closed when the client has answered, or soon after. So it
 is if the proxy loses the router: to be told ``wamp.close.normal`` then would keep a client from coming back. And the
 router's ABORT is passed on, where the proxy would say that authentication has failed.
+
+What can't be written for this client, since it is too large or its serializer has no such value, would cost it its
+connection: so another client could throw it out. Here it misses an event, and a call has an error.
 """
 
 from contextlib import suppress
 from typing import Any
 
-from autobahn.exception import Disconnected
-from autobahn.wamp.exception import ApplicationError, TransportLost
-from autobahn.wamp.message import Abort, Challenge, Goodbye, Welcome
+from autobahn.exception import Disconnected, PayloadExceededError
+from autobahn.wamp.exception import ApplicationError, SerializationError, TransportLost
+from autobahn.wamp.message import Abort, Call, Challenge, Error, Event, Goodbye, Interrupt, Invocation, Result, Welcome
 from autobahn.wamp.types import CloseDetails
 
 HUNG_UP = (Disconnected, TransportLost)  # the client has, a moment ago
 PATIENCE = 0.5  # seconds that a client may take to answer
+UNWRITABLE = ApplicationError.INVALID_ARGUMENT  # as the router says where it finds that itself
 AGAIN = "the router is out of reach: try again"
 
 
@@ -33,8 +37,13 @@ def pass_on() -> None:
             _turn_away(self, Abort(told.reason))
         if self._frontend is None and not isinstance(told, Welcome | Challenge | Abort | Goodbye):
             return  # it was under way when the session ended, and there is nobody left to hear it
-        with suppress(*HUNG_UP):
+        try:
             receive(self, told)
+        except HUNG_UP:
+            return
+        except (PayloadExceededError, SerializationError):
+            if not _is_done_without(self, told):
+                raise
 
     def closed(self: Any, was_clean: bool) -> None:
         if self._session_id:
@@ -44,6 +53,19 @@ def pass_on() -> None:
         close(self, was_clean)
 
     ProxyBackendSession.onMessage, ProxyBackendSession.onClose = received, closed
+
+
+def _is_done_without(session: Any, told: Any) -> bool:
+    """Whether a session can go on without this message. Who waits for an answer is told that there is none."""
+    with suppress(*HUNG_UP):
+        match told:
+            case Result():
+                session._frontend._forward(Error(Call.MESSAGE_TYPE, told.request, UNWRITABLE))
+            case Error():
+                session._frontend._forward(Error(told.request_type, told.request, UNWRITABLE))
+            case Invocation():
+                session._transport.send(Error(Invocation.MESSAGE_TYPE, told.request, UNWRITABLE))
+    return isinstance(told, Event | Interrupt | Result | Error | Invocation)
 
 
 def _parted(session: Any) -> Any:

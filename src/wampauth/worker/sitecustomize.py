@@ -1,7 +1,7 @@
 """What is changed in each process of a node before anything else runs?
 
 Python imports the module of this name when it starts, if its folder is on the path. ``wampauth start`` and
-``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Four things
+``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Five things
 that a stranger could use are taken away:
 
 * ``py_ecc``, which Autobahn brings, raises Python's recursion limit to 100,000: a frame of 60,000 ``[`` then keeps a
@@ -10,6 +10,7 @@ that a stranger could use are taken away:
   sessions, by two hours. Here they run on the monotonic clock.
 * HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
   WebSocket doesn't need it. Here Twisted finds it missing.
+* What a message in CBOR may hold can keep a process for a quarter of a minute, or take all memory (``tags.py``).
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
@@ -45,12 +46,14 @@ from typing import Any
 RECURSION_LIMIT = 1_000  # Python's own
 WORKER = "crossbar.worker.main"  # in the arguments of a worker
 CHANGED = {  # modules of the router, and what changes them
+    "autobahn.wamp.serializer": [("wampauth.worker.tags", "refuse")],
     "autobahn.websocket.protocol": [("wampauth.origins", "tell_of_refused")],
     "crossbar.common.twisted.endpoint": [("wampauth.worker.renewal", "renew_certificates")],
     "crossbar.router.auth": [
         ("wampauth.worker.proofs", "see_to_proofs"),
         ("wampauth.worker.importing", "of_factories"),
     ],
+    "crossbar.router.protocol": [("wampauth.worker.welcomed", "refuse_the_smallest")],
     "crossbar.router.router": [
         ("wampauth.worker.decided", "keep_few"),
         ("wampauth.worker.undelivered", "pass_over"),
