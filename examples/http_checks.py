@@ -24,9 +24,7 @@ class Checks:
         if reply.code in NO:
             raise Refused(f"the user service says {reply.code}")
         user = reply.content()
-        expires = user.get("expires")
-        if expires is None:  # null isn't an end either
-            expires = time.time() + LONGEST_STAY
+        expires = time.time() + LONGEST_STAY if user.get("expires") is None else user["expires"]  # null is no end
         return Principal(user["authid"], user["realm"], user["role"], user.get("extra", {}), expires=expires)
 
     async def stop(self) -> None:
