@@ -15,11 +15,10 @@ from twisted.internet import reactor
 
 from wampauth import names, worker
 from wampauth.admission import Admissions, load_key
-from wampauth.component import ROUTER_WORKER, component_of
+from wampauth.component import ROUTER_WORKER, component_of, own_realms_here
 from wampauth.guard import close
 from wampauth.later import Later
 from wampauth.methods import METHODS
-from wampauth.nodeconfig import own_realms_here
 from wampauth.refusals import Procedure
 from wampauth.service import Service, expose
 from wampauth.sessions import sessions_of

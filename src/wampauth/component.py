@@ -16,7 +16,7 @@ from twisted.logger import Logger
 from wampauth import functions, starting, worker
 from wampauth.admission import Challenged
 from wampauth.guard import close
-from wampauth.nodeconfig import own_realms_here
+from wampauth.nodeconfig import beside
 from wampauth.service import Service
 from wampauth.told import Stopped, place
 
@@ -56,6 +56,13 @@ def component_of(authenticator: Serving) -> type[Any]:
             authenticator.service()
 
     return AuthenticatorSession
+
+
+def own_realms_here() -> set[str]:
+    """The authenticators' own realms, by the configurations in this folder, which in a worker is the node directory;
+    without those that a `Sessions` watches in one of them, since clients join these."""
+    places = beside("principals.db")
+    return places.own - places.watched
 
 
 class Registering(ApplicationSession):

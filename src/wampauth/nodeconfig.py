@@ -141,13 +141,6 @@ def beside(store: str) -> Places:
     return places
 
 
-def own_realms_here() -> set[str]:
-    """The authenticators' own realms, by the configurations in this folder, which in a worker is the node directory;
-    without those that a `Sessions` watches in one of them, since clients join these."""
-    places = beside("principals.db")
-    return places.own - places.watched
-
-
 def audits(store: str, directory: Path | None = None) -> list[Path]:
     """The audits of the nodes that work with `store`, by the configurations beside it. If these name none, it is
     ``audit.jsonl`` beside the store.
