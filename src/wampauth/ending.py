@@ -3,14 +3,18 @@
 The router's own way is to send GOODBYE, and a client that ignores it stays. Beside the router more can be done.
 """
 
+from contextlib import suppress
 from typing import Any
 
 from autobahn.twisted.wamp import ApplicationSession
-from autobahn.wamp.exception import ApplicationError
+from autobahn.wamp.exception import ApplicationError, TransportLost
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
+from wampauth.worker.goodbye import CUT, cut
+
+AT_ONCE = 100  # subscriptions and registrations that are taken away before others have their turn
 GRACE = 0.4  # seconds in which a client may answer GOODBYE
 MESSAGES = {"kicked": "an operator has ended the session", "too_many_sessions": "there are too many sessions"}
 MESSAGE = "the credential no longer counts"
@@ -49,7 +53,9 @@ class Ending:
         if self._for_good:
             for kind, action in ("subscription", "remove_subscriber"), ("registration", "remove_callee"):
                 held = await self.attempt(f"wamp.{kind}.list", session) or {}
-                for identifier in (one for ids in held.values() for one in ids):
+                for number, identifier in enumerate((one for ids in held.values() for one in ids), 1):
+                    if number % AT_ONCE == 0:
+                        await deferLater(self._clock, 0)
                     await self.attempt(f"wamp.{kind}.{action}", identifier, session, reason=reason)
             await deferLater(self._clock, GRACE, self._hang_up, session)
 
@@ -59,7 +65,10 @@ class Ending:
         router = getattr(self._component._transport, "_router", None)
         found = router and router._session_id_to_session.get(session)
         if found and found._transport:
-            found._transport.close()
+            connection = found._transport
+            with suppress(TransportLost):  # the client has closed it, and may go on not reading
+                connection.close()
+            self._clock.callLater(CUT, cut, connection)
 
     def _failed(self, failure: Any) -> None:
         self.log.error("a session that was to end couldn't be put out: {error}", error=failure.value)

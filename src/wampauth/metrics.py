@@ -29,6 +29,7 @@ from twisted.web.server import NOT_DONE_YET, Site
 from wampauth import audit, figures
 from wampauth.methods import METHODS
 from wampauth.settings import SettingsError
+from wampauth.worker.bodies import BriefRequest
 
 LOCAL_NAMES = ("127.0.0.1", "localhost")  # as which we may be asked: a name of a stranger's could be made to lead here
 AT_ONCE = 4  # scrapes; who comes beyond that is told to come back
@@ -188,7 +189,7 @@ def serve(port: int) -> Any:
     :returns: the listening port.
     :raises SettingsError: if it is taken.
     """
-    site = Site(Endpoint(metrics()), timeout=IDLE)
+    site = Site(Endpoint(metrics()), BriefRequest, timeout=IDLE)
     site.displayTracebacks = False
     site.log = lambda _: None  # a line for each scrape would be noise
     try:

@@ -248,6 +248,30 @@ def test_values_that_only_cbor_has_are_not_read(nodes: dict[str, Bundle], way: s
         assert client.receive()[0] == CHALLENGE
 
 
+POST = b"POST /nowhere HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+FORM = b"--b\r\nContent-Disposition: form-data" + b";" * 30_000 + b"\r\n\r\nx\r\n--b--\r\n"
+LONG = b"Content-Length: 70000\r\n\r\n"
+CHUNK = b"8000\r\n" + b"x" * 0x8000 + b"\r\n"
+
+
+def posted(port: int, *parts: bytes) -> bytes:
+    """What an HTTP server says to that, until it hangs up."""
+    with closing(socket.create_connection(("127.0.0.1", port), 15)) as client, suppress(ConnectionError):
+        client.sendall(POST)
+        for part in parts:
+            client.sendall(part)
+        return client.recv(1000)
+    return b""
+
+
+def test_bodies_of_http_are_bounded_and_no_forms(plain: Bundle) -> None:
+    """One of a port's paths isn't asked before the body is there."""
+    assert b" 405 " in posted(plain.port, b"Content-Length: %d\r\n\r\n" % len(FORM), FORM)
+    assert posted(plain.port, LONG) == b""
+    assert posted(plain.port, b"Transfer-Encoding: chunked\r\n\r\n", *[CHUNK] * 30) == b""
+    honest(plain)
+
+
 def test_who_takes_no_welcome_does_not_get_in(nodes: dict[str, Bundle]) -> None:
     """By RawSocket, a client says how long a message may be that is sent to it."""
     with socket.socket(socket.AF_UNIX) as client:

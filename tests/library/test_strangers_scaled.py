@@ -14,6 +14,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from conftest import CHOSEN, Bundle, MakeBundle, wait_for
 from strangers import HELLO1, nest
+from test_strangers_guard import CHUNK, LONG, posted
 from test_tags import COSTLY, tagged
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 from wires import DUMP, Way, Wire
@@ -103,6 +104,12 @@ def test_values_that_only_cbor_has_are_not_read(scaled: Bundle, name: str) -> No
 
 
 EACH_SERIALIZER = pytest.mark.parametrize("serializer", DUMP)
+
+
+def test_bodies_of_http_are_bounded(scaled: Bundle) -> None:
+    assert posted(scaled.port, LONG) == b""
+    assert posted(scaled.port, b"Transfer-Encoding: chunked\r\n\r\n", *[CHUNK] * 30) == b""
+    honest(scaled)
 
 
 @EACH_WAY

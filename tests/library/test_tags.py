@@ -28,6 +28,8 @@ COSTLY: dict[str, Any] = {  # but for the last, in amounts that cost nothing
     "a rational number": cbor2.CBORTag(30, [1, 3]),
     "a big float": cbor2.CBORTag(5, [1, 3]),
     "a decimal fraction of text": cbor2.CBORTag(4, ["1", "3"]),
+    "a number as key": {1: 1},
+    "a set of numbers": {1},
     "a long decimal fraction": cbor2.CBORTag(4, [0, 1 << 200_000]),
 }
 
@@ -55,7 +57,17 @@ def test_what_costs_much_is_not_read(kind: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    [Decimal("-1.25"), Decimal("1E+400"), 1 << 70, datetime(2026, 1, 2, tzinfo=UTC), {1, 2}, 1.5, b"ab", None],
+    [
+        Decimal("-1.25"),
+        Decimal("1E+400"),
+        1 << 70,
+        datetime(2026, 1, 2, tzinfo=UTC),
+        {"a", "b"},
+        {b"a": 1},
+        1.5,
+        b"ab",
+        None,
+    ],
     ids=str,
 )
 def test_what_applications_use_is(value: Any) -> None:

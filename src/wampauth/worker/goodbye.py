@@ -18,6 +18,7 @@ from autobahn.wamp.exception import ApplicationError, SerializationError, Transp
 from autobahn.wamp.message import Abort, Call, Challenge, Error, Event, Goodbye, Interrupt, Invocation, Result, Welcome
 from autobahn.wamp.types import CloseDetails
 
+CUT = 2.0  # seconds more after which nothing waits for it any more
 HUNG_UP = (Disconnected, TransportLost)  # the client has, a moment ago
 PATIENCE = 0.5  # seconds that a client may take to answer
 UNWRITABLE = ApplicationError.INVALID_ARGUMENT  # as the router says where it finds that itself
@@ -53,6 +54,12 @@ def pass_on() -> None:
         close(self, was_clean)
 
     ProxyBackendSession.onMessage, ProxyBackendSession.onClose = received, closed
+
+
+def cut(connection: Any) -> None:
+    """Close a connection at once, whatever is waiting to be sent over it; nothing, if it is closed."""
+    if (transport := getattr(connection, "transport", None)) is not None:
+        transport.abortConnection()
 
 
 def _is_done_without(session: Any, told: Any) -> bool:
@@ -106,3 +113,4 @@ def _end(session: Any, told: Any) -> None:
             transport.close()
 
     client.onMessage = answered
+    reactor.callLater(PATIENCE + CUT, cut, transport)  # type: ignore[attr-defined]  # which a client that doesn't read keeps

@@ -1,7 +1,7 @@
 """What is changed in each process of a node before anything else runs?
 
 Python imports the module of this name when it starts, if its folder is on the path. ``wampauth start`` and
-``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Five things
+``wampauth.testing.Node`` put it there, and Crossbar.io's controller passes its path on to all workers. Six things
 that a stranger could use are taken away:
 
 * ``py_ecc``, which Autobahn brings, raises Python's recursion limit to 100,000: a frame of 60,000 ``[`` then keeps a
@@ -11,13 +11,15 @@ that a stranger could use are taken away:
 * HTTP/2 would be offered over TLS wherever the package ``h2`` is installed. It bypasses the time-outs of HTTP/1.1, and
   WebSocket doesn't need it. Here Twisted finds it missing.
 * What a message in CBOR may hold can keep a process for a quarter of a minute, or take all memory (``tags.py``).
+* So can the body of an HTTP request, or fill the disk (``bodies.py``).
 * The router takes as many proofs on one challenge as a client sends, so that passwords could be guessed without a limit
   (``proofs.py``). Here it takes one.
 
 A listener shows a renewed certificate without a restart (``renewal.py``). Authenticators hear of proofs that were right
 (``proven.py``).
 A connection carries one session, and takes it along when it is closed (``welcomed.py``, at a proxy ``joining.py``);
-while it is being closed, nobody else misses a message over it (``undelivered.py``).
+while it is being closed, nobody else misses a message over it (``undelivered.py``). A call is answered by its callee
+(``calls.py``).
 A client behind a proxy is told why its session was ended (``goodbye.py``), and the router of one that came over TLS
 (``announced.py``); the operator is told which Origins are refused.
 What the router writes about strangers is bounded here, too (``logs.py``): a proxy loads nothing else of the library. So
@@ -48,11 +50,13 @@ WORKER = "crossbar.worker.main"  # in the arguments of a worker
 CHANGED = {  # modules of the router, and what changes them
     "autobahn.wamp.serializer": [("wampauth.worker.tags", "refuse")],
     "autobahn.websocket.protocol": [("wampauth.origins", "tell_of_refused")],
+    "crossbar.common.twisted.web": [("wampauth.worker.bodies", "bound")],
     "crossbar.common.twisted.endpoint": [("wampauth.worker.renewal", "renew_certificates")],
     "crossbar.router.auth": [
         ("wampauth.worker.proofs", "see_to_proofs"),
         ("wampauth.worker.importing", "of_factories"),
     ],
+    "crossbar.router.dealer": [("wampauth.worker.calls", "see_to_calls")],
     "crossbar.router.protocol": [("wampauth.worker.welcomed", "refuse_the_smallest")],
     "crossbar.router.router": [
         ("wampauth.worker.decided", "keep_few"),
