@@ -68,7 +68,7 @@ def test_what_costs_much_is_not_read(kind: str) -> None:
         b"ab",
         None,
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_what_applications_use_is(value: Any) -> None:
     (found,) = serializer.CBORSerializer().unserialize(tagged(value), True)
