@@ -347,7 +347,9 @@ def test_a_node_that_is_started_twice_at_once(deaf: Bundle, monkeypatch: pytest.
     looks = iter([lambda _: None, node.require_not_running])
     monkeypatch.setattr(node, "require_not_running", lambda directory: next(looks)(directory))
     monkeypatch.setattr(Transport, "require_free", lambda *_: None)
-    monkeypatch.setattr(Node, "_launch", lambda *_: subprocess.Popen(["false"]))
+    ended = subprocess.Popen(["false"])
+    ended.wait()
+    monkeypatch.setattr(Node, "_launch", lambda *_: ended)
     with pytest.raises(NodeError, match=r"^A node is running already \(process \d+\): stop it"):
         Node(deaf.directory).start()
 
