@@ -393,6 +393,7 @@ from twisted.internet import reactor
 from twisted.web import http
 from wampauth import worker
 import py_ecc
+worker.tags.refuse()  # as in a worker
 print(worker.missing(), sys.getrecursionlimit(), http.H2_ENABLED, abs(reactor.seconds() - time.monotonic()) < 1)
 print(http.datetimeToLogString(reactor.seconds())[8:12] == str(time.gmtime().tm_year))
 """
