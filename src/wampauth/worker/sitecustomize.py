@@ -145,6 +145,23 @@ def end_with_the_controller() -> None:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def end_once() -> None:
+    """Let a second SIGTERM be none: whoever tells a whole process group to end, and ``wampauth start`` in it, both tell
+    the controller, and Twisted would write a traceback over the second."""
+    if WORKER in sys.orig_argv:
+        return
+    from twisted.internet.base import ReactorBase
+
+    told = ReactorBase.sigTerm
+
+    def told_once(self: Any, *signal: Any) -> None:
+        if not hasattr(self, "was_told_to_end"):
+            self.was_told_to_end = True
+            told(self, *signal)
+
+    ReactorBase.sigTerm = told_once  # type: ignore[method-assign]
+
+
 def have_many_files_open() -> None:
     """Let each worker have as many connections as the system allows. In a proxy, each client is two."""
     if WORKER in sys.orig_argv:
@@ -175,6 +192,7 @@ limit_recursion()
 with suppress(ImportError):  # a process of another kind, with other packages
     offer_no_http2()
     use_the_monotonic_clock()
+    end_once()
     date_access_logs()
     bound_the_log()
     have_many_files_open()
