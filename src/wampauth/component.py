@@ -90,7 +90,7 @@ class Registering(ApplicationSession):
         await self._service.started(self)
         for method, procedure in self._service.procedures.items():
             name = f"{self._authenticator.prefix}authenticate.{method}"
-            await self.register(procedure, name, options=options)
+            await self.register(starting.unless_lost(self, procedure), name, options=options)
         if self._service.challenged is not None:
             await self._hear_of_proofs(self._service.challenged)
         self._registered[self.config.realm] = self

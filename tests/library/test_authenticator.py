@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from autobahn.wamp.exception import ApplicationError, TransportLost
 from autobahn.wamp.types import CloseDetails, ComponentConfig
+from autobahn.websocket.protocol import WebSocketProtocol
 from conftest import HERE
 from twisted.internet import reactor
 from twisted.internet.defer import CancelledError, Deferred, fail, succeed
@@ -29,6 +30,7 @@ from wampauth import (
     StoreError,
     TicketClaim,
     component,
+    starting,
     worker,
 )
 from wampauth import guard as closed
@@ -188,6 +190,16 @@ def test_what_the_checks_raise_is_told_without_its_text(in_folder: Path, error: 
 def test_checks_that_cannot_be_called_with_the_settings(in_folder: Path, checks: Any) -> None:
     with pytest.raises(SettingsError, match=r"the checks can't be made with the settings: .* arguments?\b"):
         Authenticator(checks, prefix="org.acme.").component.check_config(None, {})
+
+
+def test_an_answer_that_nobody_can_be_told_is_no_fault() -> None:
+    """The node stops: Autobahn would fail over it."""
+    told: list[Any] = []
+    for transport in object(), None, SimpleNamespace(state=WebSocketProtocol.STATE_CLOSED):
+        session = SimpleNamespace(_transport=transport)
+        starting.unless_lost(session, lambda: succeed(5))().addBoth(told.append)
+        starting.unless_lost(session, lambda: fail(ValueError("no")))().addBoth(told.append)
+    assert (len(told), told[0]) == (2, 5)
 
 
 def test_a_missing_store_stops_the_node(in_folder: Path) -> None:
