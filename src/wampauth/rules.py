@@ -28,9 +28,7 @@ class Rules:
         # The router keeps both kinds like this: of two rules at one place, the last counts.
         self._plain = {rule.uri: rule for rule in read if ".." not in rule.uri}
         wild = {rule.uri[: rule.uri.index("..")]: rule for rule in read if ".." in rule.uri}
-        self._wild = {
-            head: rule for head, rule in wild.items() if head[:1] not in ("", ".")
-        }  # the others it never finds
+        self._wild = {head: rule for head, rule in wild.items() if head[:1] != "."}  # such URIs it never gets
 
     def apply(self, uri: str, action: str) -> dict[str, Any]:
         """What the router itself would say of one URI: ``allow`` and so on."""

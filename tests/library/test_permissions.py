@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from autobahn.wamp.message import Call, Publish, Register, Subscribe
 from conftest import HERE, read_config
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wampauth.permissions import Permissions
@@ -162,7 +162,14 @@ rules = st.fixed_dictionaries(
 NAMED = [".".join(parts) for size in (1, 2, 3, 4) for parts in itertools.product(["a", "b", "ab", "ba"], repeat=size)]
 
 
+FIRST = [  # the router takes a rule that begins with a star, too
+    {"uri": "a", "match": "prefix", "allow": {"subscribe": True}},
+    {"uri": "..a", "match": "wildcard", "allow": {"subscribe": False}},
+]
+
+
 @given(st.lists(rules, min_size=1, max_size=5), uris, st.sampled_from(["prefix", "wildcard"]))
+@example(FIRST, "a", "prefix")
 @settings(max_examples=400)
 def test_what_a_pattern_hears_could_be_subscribed_to_one_by_one(
     rules: list[dict[str, Any]], pattern: str, match: str
