@@ -110,7 +110,7 @@ class RealmSessions(ApplicationSession):
         await self._hear_who_is_here(watch)
         if self._permissions:
             authorizer = Authorizer(self._permissions, watch, partial(self._adopt, watch))
-            await self.register(starting.unless_lost(self, authorizer.authorize), self._procedure)
+            await self.register(authorizer.authorize, self._procedure)
         watch.start()
         self._admissions.counts[self._realm] = watch.live.count
         if store and (answering := answering_of(store, self._clock)):
